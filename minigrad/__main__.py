@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] in (["-V"], ["--version"]):
         print(f"minigrad {minigrad.__version__}")
         return 0
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
     if arguments[0] not in COMMANDS:

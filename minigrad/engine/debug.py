@@ -15,7 +15,6 @@ from minigrad.engine.tier0.program import DirectKernel, DirectProgram
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
-from minigrad.runtime.device import Device
 from minigrad.runtime.limits import copy_bandwidth, numpy_matmul_rate
 from minigrad.runtime.pool import thread_count
 from minigrad.schedule.show import show as show_plan
@@ -69,14 +68,10 @@ def _forms(details: Details, level: int) -> None:
             say(f"--- {kernel.name}: as {device.language}", kernel.source)
     if level >= 6 and kernels:
         source = device.source([kernel.lowered.kernel for kernel in reversed(kernels.values())])
-        say("--- as compiled" + _form(device), source)
+        say(f"--- as compiled: {device.compiles or device.language}", source)
         if level >= 7:
             shown = device.assembly(source)
             say("--- assembly", shown or f"(device {device.name} does not show any)")
-
-
-def _form(device: Device) -> str:
-    return ": LLVM IR" if device.name == "CPU" else ""
 
 
 def _show_direct(pending: Pending, program: DirectProgram, level: int) -> None:
@@ -90,7 +85,7 @@ def _show_direct(pending: Pending, program: DirectProgram, level: int) -> None:
             say(f"--- {kernel.name}, called {kernel.calls} times: as {program.device.language}", kernel.source)
         if level >= 6:
             text = program.device.source([kernel.lowered.kernel])
-            say("--- as compiled" + _form(program.device), text)
+            say(f"--- as compiled: {program.device.compiles or program.device.language}", text)
             if level >= 7:
                 say("--- assembly", program.device.assembly(text))
 
@@ -106,8 +101,8 @@ def after(executable: Executable | DirectProgram, seconds: list[float], level: i
 
 
 def kernel_line(kernel: KernelCall | DirectKernel, seconds: float) -> str:
-    """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of NumPy's bandwidth``: of a copy; or of the
-    arithmetic of its matrix product. What lies in a cache is read faster than that."""
+    """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of NumPy's bandwidth``: of a copy; or of the arithmetic of its matrix
+    product. What lies in a cache is read faster than that."""
     seconds = max(seconds, 1e-9)
     limits = machine_limits()
     gflops, gbytes = kernel.flops / seconds / 1e9, kernel.bytes / seconds / 1e9

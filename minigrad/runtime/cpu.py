@@ -22,6 +22,7 @@ class CpuDevice(Device):
     """The default device."""
 
     name = "CPU"
+    compiles = "LLVM IR"
 
     @classmethod
     def unavailable(cls) -> str | None:

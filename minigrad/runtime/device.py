@@ -41,13 +41,14 @@ class Device:
 
     ``name`` is upper-case, and ends in ``:1`` … for all but the first of several; ``target`` says what scheduling and
     lowering may assume of the machine; ``host_memory``: whether buffers are memory that NumPy can see;
-    ``language``: what its source is written in.
+    ``language``: what its source is written in; ``compiles``: what its compiler is given, if that is something else.
     """
 
     name = "DEVICE"
     target: Target = SCALAR
     host_memory = True
     language = "C"
+    compiles = ""
 
     def __init__(self, index: int = 0) -> None:
         self.index = index

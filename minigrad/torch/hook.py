@@ -81,8 +81,8 @@ class Namespace(ModuleType):
         if value is names.MISSING:
             if (name.startswith("_") and name != "_C") or _module("torch", name) is None:
                 close = get_close_matches(name, names.every(), 1)
-                hint = f". Did you mean: {close[0]!r}?" if close else ": minigrad does not have it"
-                raise AttributeError(f"module 'torch' has no attribute {name!r}{hint}")
+                hint = f". Did you mean: {close[0]!r}?" if close else ""
+                raise AttributeError(f"module 'torch' has no attribute {name!r}: minigrad does not have it{hint}")
             value = importlib.import_module(f"torch.{name}")
         self.__dict__[name] = value
         return value

@@ -1,6 +1,6 @@
 """Stage: beside the house. In: nothing. Out: ``LARGE``, the table of ``python -m tools.bench large``: rows of seconds a
 step, with the memory they take.
-Next: ``suites.py``, which names the tables."""
+Next: ``narrow.py``, then ``suites.py``, which names the tables."""
 
 from __future__ import annotations
 

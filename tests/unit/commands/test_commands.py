@@ -35,6 +35,7 @@ def cache_dir(tmp_path: Path):
 def test_help_names_every_command() -> None:
     shown = run()
     assert shown.returncode == 0 and all(f"  {name} " in shown.stdout for name in COMMANDS)
+    assert run("help").stdout == run("--help").stdout == shown.stdout
     assert run("--version").stdout == f"minigrad {minigrad.__version__}\n"
 
 

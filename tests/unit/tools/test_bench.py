@@ -26,7 +26,8 @@ from tools.bench.workloads import WORKLOADS, Workload, normal
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = ("campaign", "cli", "disturbance", "drawing", "drawn_models", "figures", "floors", "gradients", "large",
-           "layers", "libraries", "limits", "measure", "models", "operations", "picture", "report", "sequences",
+           "layers", "libraries", "limits", "measure", "models", "narrow", "operations",
+           "picture", "report", "sequences",
            "training", "windows", "worker", "workloads")
 SMALL = Workload("small", "x.sum()", inputs=normal((3, 4)), functions={
     "numpy": lambda lib, x: x.sum(), "pytorch": lambda lib, x: x.sum()}, work=12, unit="flops", peers=("numpy",))
