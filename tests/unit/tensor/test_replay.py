@@ -17,6 +17,7 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.engine.plans import Family
 from minigrad.nn import functional as F
+from minigrad.tensor.ranges import Exact
 from minigrad.tensor.replay import thread
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -986,6 +987,7 @@ def test_numbers_that_a_step_makes_are_part_of_what_is_replayed(made: Any) -> No
 
 
 def test_numbers_with_other_ends_are_others() -> None:
+    assert Exact(0.0) != Exact(-0.0) and Exact(0) != Exact(0.0) and Exact(0.5) == Exact(0.5)
     for _ in range(4):
         for count in (3, 5):
             assert mg.arange(count).sum().item() == count * (count - 1) // 2
