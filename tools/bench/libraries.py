@@ -99,6 +99,16 @@ class MinigradJit(Minigrad):
         return self.compiled(step)
 
 
+class MinigradBeam(Minigrad):
+    """minigrad with ``BEAM=8``: of each kernel the fastest loops that a search finds, before anything is timed."""
+
+    name = "minigrad-beam"
+
+    def __init__(self, threads: int = 2) -> None:
+        os.environ["BEAM"] = "8"
+        super().__init__(threads)
+
+
 class MinigradOpenCL(Minigrad):
     """minigrad on its OPENCL device."""
 
@@ -236,11 +246,11 @@ class Micrograd(Library):
 
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (
-        Minigrad, MinigradJit, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad,
+        Minigrad, MinigradJit, MinigradBeam, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad,
         Micrograd)
 }
-ON_REQUEST: tuple[str, ...] = ("minigrad-opencl", "minigrad-cuda", "torch-cuda")
-"""Other devices: measured where ``--peers`` names them, in every row."""
+ON_REQUEST: tuple[str, ...] = ("minigrad-beam", "minigrad-opencl", "minigrad-cuda", "torch-cuda")
+"""Other devices, and a search: measured where ``--peers`` names them, in every row."""
 
 PEERS: tuple[str, ...] = tuple(name for name, library in LIBRARIES.items()
                                if name not in ("minigrad", "minigrad-jit", *ON_REQUEST) and library is not Micrograd)
