@@ -42,7 +42,8 @@ class Target:
     """What scheduling and lowering may know about a machine. Sizes are in bytes.
 
     ``vector_bytes``: width of a vector register; ``vector_registers``: how many; ``l1``, ``l2``: data
-    caches of one core; ``parallel_min``: outer iterations wanted before work is called wide enough;
+    caches of one core; ``l3``: the cache that cores share; results as large are written around it (0: none
+    are); ``parallel_min``: outer iterations wanted before work is called wide enough;
     ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that.
 
     ``abreast``: vectors of a long chain of operations that stand side by side, so that none waits for the chain of
@@ -67,6 +68,7 @@ class Target:
     vector_registers: int
     l1: int = 32 << 10
     l2: int = 1 << 20
+    l3: int = 0
     parallel_min: int = 16
     small_work: int = 32 << 10
     has_fma: bool = True

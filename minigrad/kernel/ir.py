@@ -32,6 +32,7 @@ class Array:
     ``Multiply``);
     ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every
     lane).
+    ``nontemporal``: it begins at a cache line, and stores may go around the caches.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Array:
     scope: str = "global"
     lanes: int = 1
     written: bool = False
+    nontemporal: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -73,7 +73,8 @@ def show_value(value: Value) -> str:
 
 def _array(array: Array) -> str:
     lanes = f" by {array.lanes} lanes" if array.lanes > 1 else ""
-    return f"{array.name}: {array.dtype.name}[{array.size}]{lanes}{' written' if array.written else ''}"
+    return (f"{array.name}: {array.dtype.name}[{array.size}]{lanes}{' written' if array.written else ''}"
+            f"{' nontemporal' if array.nontemporal else ''}")
 
 
 def _tile(tile: Tile, rows: int, depth: int) -> str:

@@ -181,7 +181,7 @@ class Stages(ABC, Generic[Where]):
         else:
             for n, stride in zip(memory.shape, strides, strict=True):
                 size += (n - 1) * stride
-        return Array(name, memory.dtype, size, "global", 1, written)
+        return Array(name, memory.dtype, size, "global", 1, written, memory.nontemporal)
 
     def values(self, stage: Stage, walked: tuple[int, Sym, int] | None = None) -> Values:
         """The values that the stage computes."""

@@ -60,7 +60,8 @@ def render_llvm(kernels: Sequence[Kernel], target: Target) -> str:
     unknown = undefined_symbols(declared) - C_FUNCTIONS
     if unknown:
         raise CompileError(f"kernels {', '.join(k.name for k in kernels)} would call unknown functions: {unknown}")
-    return "\n\n".join([*functions, declared]) + "\n"
+    metadata = ["!0 = !{i32 1}"] if any("!nontemporal" in text for text in functions) else []
+    return "\n\n".join([*functions, declared, *metadata]) + "\n"
 
 
 def undefined_symbols(module: str) -> set[str]:
@@ -96,6 +97,8 @@ class KernelWriter:
             if isinstance(s, Alloc) and s.array.scope == "scratch":
                 self.scratch(s.array)
         self.loop(self.kernel.loop, Operand("%begin", I64), Operand("%end", I64))
+        if self.memory.nontemporal:
+            self.w.line("fence seq_cst")  # whoever reads after this kernel sees what went around the caches
         self.w.line("ret void")
         return f"define void @{self.kernel.name}({_SIGNATURE}) nounwind {{\n{self.w.text()}\n}}"
 

@@ -9,7 +9,7 @@ from minigrad.kernel.ir import Array, Load
 from minigrad.render.llvm_index import I64, IndexWriter, narrow
 from minigrad.render.llvm_ops import from_memory, to_memory
 from minigrad.render.llvm_text import Operand, Writer, literal, mangled, memory_type, register_type
-from minigrad.symbolic import Sym, both, num, split
+from minigrad.symbolic import Sym, both, linear, num, split
 from minigrad.target import SPACED
 
 
@@ -21,6 +21,7 @@ class MemoryWriter:
         self.index = index
         self.pointers: dict[int, Operand] = {}
         self.known: list[Sym] = []  # conditions of the branches that we are in
+        self.nontemporal = False  # whether a store went around the caches
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
@@ -230,11 +231,23 @@ class MemoryWriter:
         value = self.w.widen(value, lanes)
         parts = split(e, self.index.lane)
         if parts is not None and parts[0] in (1, -1):
-            first = self.first(e, parts[0])
-            self.store_at(array, self.address(array, first), self.in_order(value, parts[0]))
+            self.store_from(array, self.first(e, parts[0]), self.in_order(value, parts[0]))
             return
         for n, pointer in enumerate(self.lane_addresses(array, e)):
             self.store_at(array, pointer, self.w.lane(value, n))
+
+    def store_from(self, array: Array, first: Sym, value: Operand) -> None:
+        """Store a vector from element ``first`` on; around the caches, if that is wanted and the vector begins where
+        one may."""
+        nbytes = value.lanes * array.dtype.size
+        terms, constant = linear(first)
+        if not array.nontemporal or nbytes not in (16, 32, 64) or any(
+                [n % value.lanes for n in (*terms.values(), constant)]):
+            self.store_at(array, self.address(array, first), value)
+            return
+        self.nontemporal = True
+        self.w.line(f"store {value.typed}, {self.address(array, first).typed}, align {nbytes}, !nontemporal !0")
+        self.w.epoch += 1
 
     def store_at(self, array: Array, pointer: Operand, value: Operand) -> None:
         self.w.line(f"store {value.typed}, {pointer.typed}, align {array.dtype.size}")

@@ -106,12 +106,12 @@ def store_turned(w: Writer, memory: MemoryWriter, x: Store, s: For, made: list[O
     places = [{inner.var: num(n), s.var: s.start} for n in range(lanes)]
     if _is_square(s):
         for place, row in zip(places, transpose(w, made), strict=True):
-            memory.store_at(x.array, memory.address(x.array, memory.index.fix(substitute(x.index, place))), row)
+            memory.store_from(x.array, memory.index.fix(substitute(x.index, place)), row)
         return
     joined, first = w.joined(made), substitute(x.index, places[0])
     for start in range(0, copies * lanes, lanes):
         part = w.shuffle(joined, [n % copies * lanes + n // copies for n in range(start, start + lanes)])
-        memory.store_at(x.array, memory.address(x.array, memory.index.fix(first + start)), part)
+        memory.store_from(x.array, memory.index.fix(first + start), part)
 
 
 def transpose(w: Writer, rows: list[Operand]) -> list[Operand]:

@@ -310,6 +310,10 @@ def _new_function() -> Any:
     return made(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
+USUAL_L3 = 32 << 20
+"""Bytes of the cache that cores share, where the system does not say."""
+
+
 def host_target() -> Target:
     """What this machine can do, for scheduling and lowering."""
     features = host().binding.get_host_cpu_features()
@@ -328,11 +332,11 @@ def host_target() -> Target:
     else:
         known = replace(target.SCALAR, has_fma=False)
     sizes = _cache_sizes()
-    return replace(known, l1=sizes.get("l1", known.l1), l2=sizes.get("l2", known.l2))
+    return replace(known, l1=sizes.get("l1", known.l1), l2=sizes.get("l2", known.l2), l3=sizes.get("l3", USUAL_L3))
 
 
 def _cache_sizes() -> dict[str, int]:
-    """``l1`` and ``l2`` of core 0 in bytes, where Linux says."""
+    """``l1``, ``l2`` and ``l3`` of core 0 in bytes, where Linux says."""
     found: dict[str, int] = {}
     folder = "/sys/devices/system/cpu/cpu0/cache"
     try:
@@ -340,7 +344,7 @@ def _cache_sizes() -> dict[str, int]:
             if not index.startswith("index"):
                 continue
             level, kind, size = (_read(f"{folder}/{index}/{name}") for name in ("level", "type", "size"))
-            if level in ("1", "2") and kind in ("Data", "Unified") and size.endswith("K"):
+            if level in ("1", "2", "3") and kind in ("Data", "Unified") and size.endswith("K"):
                 found[f"l{level}"] = int(size[:-1]) << 10
     except (OSError, ValueError):
         return {}

@@ -115,7 +115,8 @@ class OneStep:
         body = loop.body
         leaves = [LazyBuffer(Op.BUFFER, (), None, p.shape, p.dtype, group.device) for p in body.params]
         results = inline(body, leaves)
-        plan = schedule([results[i] for i in wanted], leaves, set(), target, name=body.name)
+        here = replace(target, l3=0)  # rows of the loop's results need not begin at a cache line
+        plan = schedule([results[i] for i in wanted], leaves, set(), here, name=body.name)
         turns: dict[int, int] = {}
         at = plan.arena_bytes
         for i in wanted:
@@ -272,7 +273,8 @@ class Assembly:
                     name = memory[taken[node]].name if node in taken else f"row{len(memory)}"
                     memory[node] = Memory(name, node.dtype, node.shape, "scratch", None, axes, True)
                 else:
-                    memory[node] = Memory(f"out{len(places)}" if many else "out", node.dtype, node.shape, written=True)
+                    memory[node] = Memory(f"out{len(places)}" if many else "out", node.dtype, node.shape, written=True,
+                                          nontemporal=self._goes_around(node, group))
                     places.append(self.places[node])
         stages = tuple(Stage(tuple(d.stores), tuple(c[i] for c in group.columns)) for i, d in enumerate(group.drafts))
         scalars = tuple(dict.fromkeys(s for d in group.drafts for a in d.accesses for s in a.scalars))
@@ -282,6 +284,14 @@ class Assembly:
             places.append(Place("status", 8 * len(self.checks)))
             self.checks += checks
         return KernelSpec(self._name(group), group.outer, stages, memory, scalars, status, checks, group.walk), places
+
+    def _goes_around(self, node: LazyBuffer, group: Group) -> bool:
+        """Whether what a kernel stores is written around the caches: it is as large as they are, memory of our own,
+        which begins at a cache line, and nothing in the kernel reads it."""
+        l3 = self.grouping.target.l3
+        if not l3 or node.size * node.dtype.size < l3 or self.places[node].kind == "leaf":
+            return False
+        return not any([node in a.reads for d in group.drafts for a in d.accesses])
 
     def _name(self, group: Group) -> str:
         """The composite it comes from, else what it does; then its shape."""

@@ -33,7 +33,9 @@ from minigrad.graph.lazy import LazyBuffer
 class Memory:
     """Where a value lies. ``scope`` is ``"global"`` (a buffer the kernel is given) or ``"scratch"`` (of one outer
     point: then ``axes`` are the axes of ``shape`` that it holds, the others being fixed by the point).
-    ``strides`` are in elements; None means contiguous (over ``axes``, for scratch)."""
+    ``strides`` are in elements; None means contiguous (over ``axes``, for scratch).
+    ``nontemporal``: it begins at a cache line, is as large as the caches, and the kernel does not read it: stores may
+    go around them, so that no line is read first which is then written as a whole."""
 
     name: str
     dtype: DType
@@ -42,6 +44,7 @@ class Memory:
     strides: tuple[int, ...] | None = None
     axes: tuple[int, ...] = ()
     written: bool = False
+    nontemporal: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

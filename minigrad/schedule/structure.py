@@ -48,7 +48,7 @@ def _part(spec: KernelSpec, scalars: Mapping[LazyBuffer, int]) -> Structure:
 
 def _memory(m: Memory) -> Structure:
     shape = _long(m.shape) if _is_plain(m) else m.shape
-    return m.name, m.dtype, shape, m.scope, m.strides, m.axes, m.written
+    return m.name, m.dtype, shape, m.scope, m.strides, m.axes, m.written, m.nontemporal
 
 
 def _is_plain(m: Memory) -> bool:

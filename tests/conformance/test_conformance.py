@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 
 import numpy as np
 import pytest
@@ -26,12 +27,15 @@ from minigrad.errors import CompileError, VerifyError
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.verify import verify
 from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
+from minigrad.runtime.cpu import CpuDevice
 from minigrad.runtime.device import devices, register_device
 from minigrad.runtime.opencl import OpenCLDevice
+from minigrad.target import Target
 
 SAMPLE = [("CPU", 1, 1), ("CC", 1, 3), ("OPENCL", 1, 2), ("OPENCL_GPU", 1, 2),
+          ("CPU_AROUND", 1, 3),
           *[pytest.param(*sample, marks=pytest.mark.slow) for sample in (
-              ("CPU", 5, 1), ("CC", 2, 1), ("OPENCL", 2, 1), ("OPENCL_GPU", 2, 1))]]
+              ("CPU", 5, 1), ("CPU_AROUND", 2, 1), ("CC", 2, 1), ("OPENCL", 2, 1), ("OPENCL_GPU", 2, 1))]]
 """Device, cases of each op, and every how many-th of them: ``test_sanitizers.py`` compiles the same C as CC does."""
 
 
@@ -43,6 +47,19 @@ class GpuForm(OpenCLDevice):
 
 
 register_device("OPENCL_GPU", GpuForm, "the OPENCL device as if it were a GPU")
+
+
+class NoCaches(CpuDevice):
+    """The CPU device, as if it had no caches: all stores that may go around them do."""
+
+    name = "CPU_AROUND"
+
+    @cached_property
+    def target(self) -> Target:  # type: ignore[override]
+        return replace(super().target, l3=1)
+
+
+register_device("CPU_AROUND", NoCaches, "the CPU device, whose stores go around the caches")
 
 
 def sample_name(count: int, every: int) -> str:

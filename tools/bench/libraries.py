@@ -246,8 +246,8 @@ class Micrograd(Library):
 
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (
-        Minigrad, MinigradJit, MinigradBeam, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad,
-        Micrograd)
+        Minigrad, MinigradJit, MinigradBeam, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax,
+        Tinygrad, Micrograd)
 }
 ON_REQUEST: tuple[str, ...] = ("minigrad-beam", "minigrad-opencl", "minigrad-cuda", "torch-cuda")
 """Other devices, and a search: measured where ``--peers`` names them, in every row."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tools.bench import campaign, drawing
 from tools.bench.large import LARGE
 from tools.bench.libraries import PEERS
+from tools.bench.memory import MEMORY
 from tools.bench.narrow import NARROW
 from tools.bench.overhead import OVERHEAD
 from tools.bench.workloads import WORKLOADS, Workload
@@ -27,6 +28,7 @@ class Suite:
 SUITES: dict[str, Suite] = {
     "kernels": Suite(WORKLOADS, PEERS),
     "large": Suite(LARGE, ("torch", "torch.compile", "jax")),
+    "memory": Suite(MEMORY, ("numpy", "torch", "jax")),
     "narrow": Suite(NARROW, ("numpy", "torch", "jax")),
     "overhead": Suite(OVERHEAD, ("numpy", "torch", "jax", "micrograd"), limits=False),
     campaign.PREFIX: Suite((), ("numpy", *drawing.PEERS)),

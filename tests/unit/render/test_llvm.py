@@ -127,3 +127,20 @@ def test_constants():
     writer = Writer(AVX512, {})
     assert writer.widen(literal("i32", 0), 4).text == "zeroinitializer"
     assert writer.widen(literal("float", 1.0), 4).text == "splat (float 0x3FF0000000000000)"
+
+
+def _doubled(rows: int, columns: int, nontemporal: bool) -> str:
+    """LLVM IR of a map, 16 lanes along its rows."""
+    a = Array("a", float32, rows * columns)
+    b = Array("b", float32, rows * columns, written=True, nontemporal=nontemporal)
+    i, j, u = var("i", 0, rows - 1), var("j", 0, columns // 16 - 1), var("u", 0, 15)
+    at = columns * i + 16 * j + u
+    lanes = loop("vector", u, 16, Store(b, at, op("MUL", Load(a, at), f(2.0))))
+    return render_llvm([kernel("doubled", (a, b), i, rows, loop("serial", j, columns // 16, lanes))], AVX512)
+
+
+def test_stores_go_around_the_caches_where_each_begins_at_a_line():
+    around = _doubled(8, 64, True)
+    assert around.count("align 64, !nontemporal !0") == around.count("fence seq_cst") == around.count("!0 = ") == 1
+    for text in (_doubled(8, 64, False), _doubled(8, 65, True)):
+        assert "nontemporal" not in text and "fence" not in text

@@ -3,7 +3,8 @@ was merged, stacked, given away or put in one arena. Next: ``test_materialise.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -145,3 +146,30 @@ def test_a_broken_graph_is_refused_with_verify() -> None:
     broken = LazyBuffer(Op.ADD, (x, buffer((11,), float32)), None, (10,), float32, "CPU")
     with minigrad.config(VERIFY=1), pytest.raises(VerifyError, match="operands have one shape"):
         plan(broken)
+
+
+LARGE = replace(AVX512, l3=1 << 20)
+
+
+def _around(*outputs: LazyBuffer, dead: Sequence[LazyBuffer] = (), target: Target = LARGE) -> list[bool]:
+    """Of all that the kernels write, whether it goes around the caches."""
+    return [m.nontemporal for launch in plan(*outputs, dead=dead, target=target).launches for part in parts(launch)
+            for m in part.memory.values() if m.written]
+
+
+def test_what_is_as_large_as_the_caches_is_written_around_them() -> None:
+    large, small = buffer((512, 512), float32), buffer((512, 511), float32)
+    assert _around(large.unary(Op.EXP)) == [True]
+    assert _around(small.unary(Op.EXP)) == [False]
+    assert _around(large.unary(Op.EXP), target=AVX512) == [False], "nothing is known of its caches"
+    assert _around(large.unary(Op.EXP), dead=[large]) == [False], "a leaf's memory may begin anywhere"
+
+
+def test_what_a_kernel_reads_again_stays_in_the_caches() -> None:
+    x = buffer((512, 512), float32)
+    y = x.unary(Op.EXP)
+    total = y.reduce(Op.SUM, (1,)).reshape((512, 1)).expand((512, 512))
+    made = plan(y, y.binary(Op.DIV, total), target=LARGE)
+    assert len(made.launches) == 1, why_apart(made)
+    (spec,) = parts(made.launches[0])
+    assert [m.nontemporal for m in spec.memory.values() if m.written and m.scope == "global"] == [False, True]

@@ -26,7 +26,7 @@ from tools.bench.workloads import WORKLOADS, Workload, normal
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = ("campaign", "cli", "disturbance", "drawing", "drawn_models", "figures", "floors", "gradients", "large",
-           "layers", "libraries", "limits", "measure", "models", "narrow", "operations",
+           "layers", "libraries", "limits", "measure", "memory", "models", "narrow", "operations",
            "picture", "report", "sequences",
            "training", "windows", "worker", "workloads")
 SMALL = Workload("small", "x.sum()", inputs=normal((3, 4)), functions={
