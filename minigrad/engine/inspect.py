@@ -74,7 +74,7 @@ class KernelRun:
         return f"<{self.name} on {self.device}: {how}, {time}>"
 
 
-@dataclass
+@dataclass(eq=False)
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: runs by generic kernels, replayed or

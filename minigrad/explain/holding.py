@@ -40,6 +40,7 @@ class Holdings:
         self.held: dict[Site, int] = {}
         self._buffers: dict[int, _Held] = {}
         self._told: dict[Site, int] = {}
+        self._freed = 0
 
     @staticmethod
     def owner(site: Site) -> Site:
@@ -67,8 +68,14 @@ class Holdings:
         told.update(found)
         return found
 
+    def let_go(self) -> int:
+        """Bytes of results that were let go of since this was last asked."""
+        freed, self._freed = self._freed, 0
+        return freed
+
     def _gone(self, reference: ref[Buffer]) -> None:
         assert isinstance(reference, _Held)
         if self._buffers.get(reference.key) is reference:
             del self._buffers[reference.key]
             self.held[reference.owner] -= reference.nbytes
+            self._freed += reference.nbytes

@@ -7,6 +7,7 @@ Next: ``holding.py``."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -64,9 +65,11 @@ class Ran:
 
 @dataclass(frozen=True)
 class Moment:
-    """A run: when it began, in seconds since the recording did, its graph's position in ``Recorder.graphs``, how it
-    ran, where it was asked for, how long each kernel took, the bytes in use when it was over, and how many of them
-    belong to whom, of those for whom that has changed."""
+    """A run: when its kernels began, in seconds since the recording did, its graph's position in ``Recorder.graphs``,
+    how it ran, where it was asked for, how long each kernel took, the bytes in use when it was over, and how many of
+    them belong to whom, of those for whom that has changed. ``thread``: its number; ``planning``: seconds before ``at``
+    that went into finding or making its plan; ``freed``: bytes of results that were let go of since the moment
+    before."""
 
     at: float
     graph: int
@@ -75,6 +78,24 @@ class Moment:
     seconds: Sequence[float]
     held: int
     owners: Sequence[tuple[Site, int]]
+    thread: int
+    planning: float
+    freed: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """A part of the program that has a name: from when on, in seconds since the recording began, how many seconds, and
+    in which thread."""
+
+    name: str
+    at: float
+    seconds: float
+    thread: int
+
+
+collecting: list[Recorder] = []
+"""Those that record now. A named part of a program (``minigrad.profiler.record_function``) is noted in each."""
 
 
 @dataclass
@@ -89,10 +110,13 @@ class _Found:
 
 
 class Recorder(Seen):
-    """Collects what runs in a block: ``with Recorder().recording():``."""
+    """Collects what runs in a block: ``with Recorder().recording():``. Without ``lines`` it collects times and memory
+    only, and the program runs as it does when nobody looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: bool = True) -> None:
         super().__init__()
+        self.lines = lines
+        self.named: list[Named] = []
         self.origins = Origins(here)
         self.graphs: list[Ran] = []
         self.moments: list[Moment] = []
@@ -110,27 +134,42 @@ class Recorder(Seen):
     def recording(self) -> Iterator[Recorder]:
         """The block. What its calls did before is not followed: their lines are not known."""
         with ExitStack() as stack:
-            stack.enter_context(config.config(TIERS=0))
-            stack.enter_context(self.origins.noted())
+            if self.lines:
+                stack.enter_context(config.config(TIERS=0))
+                stack.enter_context(self.origins.noted())
             for owner, name, make in self._replaced():
                 plain = getattr(owner, name)
                 setattr(owner, name, make(plain))
                 stack.callback(setattr, owner, name, plain)
-            records.append(self)
-            stack.callback(records.remove, self)
-            _forget()
-            stack.callback(_forget)
+            for those in (records, collecting):
+                those.append(self)
+                stack.callback(those.remove, self)
+            if self.lines:
+                _forget()
+                stack.callback(_forget)
             self._began = perf_counter()
             try:
                 yield self
             finally:
                 self.seconds = perf_counter() - self._began
 
+    def again(self) -> None:
+        """Begin anew: what ran so far is not kept. What is known of graphs and lines stays."""
+        self._began = perf_counter()
+        self.moments, self.named, self.left_out = [], [], 0
+        for ran in self.graphs:
+            ran.runs, ran.launches, ran.times = 0, [], []
+
+    def name(self, name: str, start: float, end: float) -> None:
+        """Note a named part of the program. Times are those of ``perf_counter``."""
+        if start >= self._began:
+            self.named.append(Named(name, start - self._began, end - start, threading.get_ident()))
+
     # --- what is told by the engine
 
     def asks(self, pending: Pending, executable: Any) -> bool:
         """Whether this graph has not run yet, with these lines."""
-        return self._found is not None and (executable, self._found.sites) not in self._known
+        return self.lines and self._found is not None and (executable, self._found.sites) not in self._known
 
     def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
             ) -> None:
@@ -150,7 +189,8 @@ class Recorder(Seen):
                 self._outlines[at] = found.outline
             self.graphs.append(made)
         self._known[executable] = at
-        self._add_run(at, "cached" if hit else "planned", seconds, [node.buffer for node in pending.results])
+        self._add_run(at, "cached" if hit else "planned", seconds, [node.buffer for node in pending.results],
+                      found.seconds)
 
     def ran_again(self, executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
         """What ran before ran again."""
@@ -160,7 +200,8 @@ class Recorder(Seen):
             self.graphs.append(Ran(executable, device, None, 0, "recorded before this block", 0.0))
         self._add_run(at, "replayed", seconds, results)
 
-    def _add_run(self, graph: int, how: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
+    def _add_run(self, graph: int, how: str, seconds: Sequence[float], results: Sequence[Buffer],
+                 planning: float = 0.0) -> None:
         self.graphs[graph].count(seconds)
         self._holdings.add(results, self.graphs[graph].results or [NOWHERE] * len(results))
         if len(self.moments) == MOST_RUNS:
@@ -168,14 +209,26 @@ class Recorder(Seen):
             return
         at = perf_counter() - self._began - sum(seconds)
         self.moments.append(Moment(max(at, 0.0), graph, how, here(), tuple(seconds), memory_stats().in_use,
-                                   self._holdings.changes()))
+                                   self._holdings.changes(), threading.get_ident(), planning, self._holdings.let_go()))
 
     # --- what is replaced while a block is recorded
 
     def _replaced(self) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         """Whose attribute it is, its name, and what makes the function in its place from the original."""
+        if not self.lines:
+            return [(plans, "find", self._timing)]
         return [(plans, "find", self._finding), (Details, "__init__", self._copying), (Node, "__init__", self._taping),
                 (Walk, "_visit", self._visiting), (Trace, "note", self._noting), (unfold, "_call", self._unfolding)]
+
+    def _timing(self, plain: Any) -> Any:
+        """Looking for a plan: how long it takes."""
+        def find(pending: Pending) -> Any:
+            start = perf_counter()
+            executable, hit = plain(pending)
+            self._found = _Found(pending, (), None, perf_counter() - start, ())
+            return executable, hit
+
+        return find
 
     def _finding(self, plain: Any) -> Any:
         """Looking for a plan: how long it takes, and what the graph was before the run."""

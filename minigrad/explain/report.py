@@ -1,6 +1,6 @@
 """Stage: explaining. In: a ``Recorder``. Out: its ``Report``: the time, operations and bytes of each kernel divided
 among the lines of the program that it comes from.
-Next: ``neighbours.py``."""
+Next: ``kernels.py``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from minigrad import config
-from minigrad.engine.build import parts_of
 from minigrad.engine.debug import machine_limits
-from minigrad.explain.model import File, Kernel, Line, Owner, Part, Plan, Report, Run, Stage, Text
+from minigrad.explain.kernels import describe, kernels_of
+from minigrad.explain.model import File, Kernel, Line, Owner, Part, Plan, Report, Run, Text
 from minigrad.explain.neighbours import why_apart
 from minigrad.explain.recording import Ran, Recorder
 from minigrad.explain.sites import NOWHERE, Site
@@ -22,10 +22,7 @@ from minigrad.explain.texts import Texts
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.origins import Origins
 from minigrad.graph.show import show as show_graph
-from minigrad.ops import MOVEMENT, REDUCE, SOURCES
 from minigrad.runtime.device import get_device
-from minigrad.schedule.plan import Launch
-from minigrad.schedule.show import names_of, slice_of
 from minigrad.schedule.simplify import simplify
 
 MEASURABLE = 2e-5
@@ -83,13 +80,9 @@ class _Writer:
 
     def _plan(self, ran: Ran) -> Plan:
         number, first = len(self.plans), len(self.kernels)
-        executable, details = ran.executable, ran.details
-        calls = executable.kernels if executable.tier == 0 else executable.recipe.calls
-        made = [Kernel(number, call.name, ran.device, call.flops, call.bytes) for call in calls]
-        for kernel, seconds, launches in zip(made, ran.times, ran.launches, strict=False):
-            kernel.seconds, kernel.launches = seconds, launches
-        found = Plan(ran.device, executable.tier, ran.nodes, 0, 0, 0, (first, first + len(made)), ran.how, ran.seconds,
-                     ran.difference, ran.runs)
+        details, made = ran.details, kernels_of(ran, number)
+        found = Plan(ran.device, ran.executable.tier, ran.nodes, 0, 0, 0, (first, first + len(made)), ran.how,
+                     ran.seconds, ran.difference, ran.runs)
         if details is not None:
             plan = details.plan
             found.outputs, found.output_bytes, found.arena_bytes = (
@@ -97,7 +90,7 @@ class _Writer:
             self._graphs(found, details.results)
             found.apart = [why_apart(a, b) for a, b in pairwise(plan.launches)]
             for kernel, detailed in zip(made, details.kernels, strict=True):
-                _describe(kernel, detailed.launch, self)
+                describe(kernel, detailed.launch, self.origins, self.place)
                 kernel.code = self.texts.add(detailed)
         self.kernels += made
         return found
@@ -178,45 +171,3 @@ def _settings() -> dict[str, str]:
     changed = {name: str(config.get(name)) for name, setting in config.SETTINGS.items()
                if config.get(name) != setting.default}
     return {"Python": sys.version.split()[0], "vectors": f"{target.vector_bytes} bytes", **changed}
-
-
-def _describe(kernel: Kernel, launch: Launch, writer: _Writer) -> None:
-    """What a kernel consists of, and where that comes from."""
-    kernel.notes = list(dict.fromkeys(launch.notes))
-    work: Counter[Site] = Counter()
-    calls: dict[Site, dict[str, None]] = {}
-    nodes: list[Site] = []
-    stages: list[tuple[Stage, Counter[Site]]] = []
-    for spec in parts_of(launch):
-        kernel.arrays += [f"{m.name}: {m.dtype.name} {list(m.shape)}, {m.scope}{' written' * m.written}"
-                          for m in spec.memory.values()]
-        names = names_of(spec)
-        for stage in spec.stages:
-            computed = slice_of(stage.stores, names)
-            own: Counter[Site] = Counter()
-            for node in computed:
-                site: Site = writer.origins.of(node) or NOWHERE
-                line = site._replace(call="")
-                nodes.append(line)
-                own[line] += _operations(node)
-                calls.setdefault(line, {})[site.call] = None
-            if not own.total():
-                own = Counter(nodes[-len(computed):])  # it only moves values
-            stages.append((Stage([names[s] for s in stage.stores], list(stage.space), []), own))
-            work.update(own)
-    order = [site for site, _ in work.most_common()]
-    for site in order:
-        file, number = writer.place(site)
-        kernel.parts.append(Part(file, number, site.phase, work[site] / (work.total() or 1), list(calls[site]),
-                                 list(site.modules)))
-    kernel.nodes = [order.index(site) for site in nodes]
-    for made, own in stages:
-        made.parts = [order.index(site) for site, count in own.most_common() if count]
-        kernel.stages.append(made)
-
-
-def _operations(node: LazyBuffer) -> int:
-    """Operations on single elements that a node stands for; 0 for one that only says what is read."""
-    if node.op in REDUCE:
-        return node.srcs[0].size
-    return 0 if node.op in MOVEMENT or node.op in SOURCES else node.size

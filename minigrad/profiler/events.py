@@ -1,20 +1,115 @@
-"""Stage: measuring. In: what ran and when. Out: sums by name, a table of them, and a file for Chrome's trace viewer.
-Times are in microseconds.
-Next: ``profiler.py``."""
+"""Stage: measuring. In: what ran and when. Out: events that know what they contain, their sums by name, and what writes
+these: a table, a trace for Chrome's viewer, stacks. Times are in microseconds, memory in bytes.
+Next: ``table.py``.
+
+https://docs.pytorch.org/docs/stable/profiler.html
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from minigrad.profiler.table import Columns, table
+from minigrad.profiler.table import time as in_words
+from minigrad.profiler.trace import write_stacks, write_trace
+
+METRICS = ("self_cpu_time_total", "self_cuda_time_total", "self_device_time_total")
+"""What ``export_stacks`` can write."""
 
 
-@dataclass
-class FunctionEvent:
-    """One kernel that ran, or one block that ``record_function`` named: from ``start`` on, for ``duration``
-    microseconds. ``device`` is the kernel's; empty for a block. ``flops`` and ``bytes`` are what a kernel computes and
-    must at least move."""
+class DeviceType(Enum):
+    """Where an event ran."""
+
+    CPU = 0
+    CUDA = 1
+
+
+class Interval(NamedTuple):
+    """From ``start`` to ``end``, in microseconds since the recording began."""
+
+    start: float
+    end: float
+
+    def elapsed_us(self) -> float:
+        """How long it is.
+
+        >>> Interval(2.0, 5.0).elapsed_us()
+        3.0
+        """
+        return self.end - self.start
+
+
+class _Sums:
+    """Words and other names for the sums that an event and an average have."""
+
+    count: int
+    cpu_time_total: float
+    self_cpu_time_total: float
+    device_time_total: float
+    self_device_time_total: float
+
+    @property
+    def cpu_time(self) -> float:
+        """The mean of ``cpu_time_total``, in microseconds."""
+        return self.cpu_time_total / self.count if self.count else 0.0
+
+    @property
+    def device_time(self) -> float:
+        """The mean of ``device_time_total``, in microseconds."""
+        return self.device_time_total / self.count if self.count else 0.0
+
+    @property
+    def cuda_time(self) -> float:
+        """``device_time``, as older programs call it."""
+        return self.device_time
+
+    @property
+    def cuda_time_total(self) -> float:
+        """``device_time_total``, as older programs call it."""
+        return self.device_time_total
+
+    @property
+    def self_cuda_time_total(self) -> float:
+        """``self_device_time_total``, as older programs call it."""
+        return self.self_device_time_total
+
+    @property
+    def cpu_time_str(self) -> str:
+        """``cpu_time`` in words."""
+        return in_words(self.cpu_time)
+
+    @property
+    def cpu_time_total_str(self) -> str:
+        """``cpu_time_total`` in words."""
+        return in_words(self.cpu_time_total)
+
+    @property
+    def self_cpu_time_total_str(self) -> str:
+        """``self_cpu_time_total`` in words."""
+        return in_words(self.self_cpu_time_total)
+
+    @property
+    def device_time_total_str(self) -> str:
+        """``device_time_total`` in words."""
+        return in_words(self.device_time_total)
+
+
+@dataclass(eq=False)
+class FunctionEvent(_Sums):
+    """One kernel that ran, what asked for a run, the making of its plan, or a block that ``record_function`` named:
+    from ``start`` on, for ``duration`` microseconds. ``kind`` is ``"kernel"``, ``"run"``, ``"plan"``, ``"block"`` or
+    ``"memory"``; ``device`` is a kernel's, empty for others. ``flops`` and ``bytes`` are what a kernel computes and
+    must at least move; ``allocated``: bytes that it allocates for results, less than 0 for what was freed.
+    ``input_shapes``: of what a kernel reads; ``stack``: the lines of the program that it comes from, the largest part
+    first, and ``shares`` how large each is; ``modules``: the classes of Modules around them.
+
+    >>> event = FunctionEvent("add_3", 10.0, 5.0, "CPU")
+    >>> event.time_range.end, event.key, event.self_cpu_time_total
+    (15.0, 'add_3', 5.0)
+    """
 
     name: str
     start: float
@@ -23,169 +118,249 @@ class FunctionEvent:
     flops: int = 0
     bytes: int = 0
     thread: int = 0
+    kind: str = "block"
+    allocated: int = 0
+    input_shapes: list[list[int]] = field(default_factory=list)
+    stack: list[str] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    id: int = 0
+    cpu_parent: FunctionEvent | None = field(default=None, repr=False)
+    cpu_children: list[FunctionEvent] = field(default_factory=list, repr=False)
+
+    count = 1
+    is_async = False
+    is_remote = False
 
     @property
     def key(self) -> str:
-        """The name."""
-        return self.name
+        """The name; steps of a schedule have one together."""
+        return "ProfilerStep*" if self.name.startswith("ProfilerStep#") else self.name
 
     @property
-    def cpu_time(self) -> float:
-        """Its time, if it is a block or ran on a processor."""
-        return 0.0 if self.device.startswith("CUDA") else self.duration
+    def time_range(self) -> Interval:
+        """When it ran."""
+        return Interval(self.start, self.start + self.duration)
 
     @property
-    def device_time(self) -> float:
+    def device_type(self) -> DeviceType:
+        """Where it ran."""
+        return DeviceType.CUDA if self.device.startswith("CUDA") else DeviceType.CPU
+
+    @property
+    def cpu_time_total(self) -> float:  # type: ignore[override]
+        """Its time, if it did not run on a GPU."""
+        return 0.0 if self.device_type is DeviceType.CUDA else self.duration
+
+    @property
+    def self_cpu_time_total(self) -> float:  # type: ignore[override]
+        """Its time without that of the events inside."""
+        return max(0.0, self.cpu_time_total - sum([e.cpu_time_total for e in self.cpu_children]))
+
+    @property
+    def self_device_time_total(self) -> float:  # type: ignore[override]
         """Its time, if it ran on a GPU."""
-        return self.duration if self.device.startswith("CUDA") else 0.0
+        return self.duration if self.device_type is DeviceType.CUDA else 0.0
 
-    cpu_time_total = cpu_time
-    device_time_total = device_time
+    @property
+    def device_time_total(self) -> float:  # type: ignore[override]
+        """The time on a GPU of it and the events inside."""
+        return self.self_device_time_total + sum([e.device_time_total for e in self.cpu_children])
+
+    @property
+    def self_cpu_memory_usage(self) -> int:
+        """Bytes that it allocates, less those it frees, of the host's memory."""
+        return 0 if self.device_type is DeviceType.CUDA else self.allocated
+
+    @property
+    def cpu_memory_usage(self) -> int:
+        """The same with the events inside."""
+        return self.self_cpu_memory_usage + sum([e.cpu_memory_usage for e in self.cpu_children])
+
+    @property
+    def self_device_memory_usage(self) -> int:
+        """Bytes that it allocates of a GPU's memory."""
+        return self.allocated if self.device_type is DeviceType.CUDA else 0
+
+    @property
+    def device_memory_usage(self) -> int:
+        """The same with the events inside."""
+        return self.self_device_memory_usage + sum([e.device_memory_usage for e in self.cpu_children])
+
+    def __repr__(self) -> str:
+        return (f"<FunctionEvent id={self.id} name={self.name} device_type={self.device_type} "
+                f"cpu_time={in_words(self.cpu_time_total)} start_us={self.start:.3f} "
+                f"end_us={self.start + self.duration:.3f} cpu_children={[e.id for e in self.cpu_children]} "
+                f"thread={self.thread} input_shapes={self.input_shapes} cpu_memory_usage={self.cpu_memory_usage}>")
 
 
-@dataclass
-class FunctionEventAvg:
-    """Events of one name. A block's own time (``self_…``) is what is left of it after the kernels that ran inside."""
+SUMMED = ("count", "cpu_time_total", "self_cpu_time_total", "device_time_total", "self_device_time_total",
+          "cpu_memory_usage", "self_cpu_memory_usage", "device_memory_usage", "self_device_memory_usage", "flops",
+          "bytes")
+"""What an average adds up."""
+
+
+@dataclass(eq=False)
+class FunctionEventAvg(_Sums):
+    """Sums over the events of one name: ``count`` of them. What begins with ``self_`` leaves out what ran inside.
+
+    >>> average = FunctionEventAvg("add_3")
+    >>> average.add(FunctionEvent("add_3", 0.0, 5.0, "CPU", flops=3)).add(FunctionEvent("add_3", 9.0, 7.0, "CPU"))
+    <FunctionEventAvg key=add_3 self_cpu_time=12.000us cpu_time=6.000us  self_cuda_time=0.000us cuda_time=0.000us \
+input_shapes= cpu_memory_usage=0 cuda_memory_usage=0>
+    """
 
     key: str
+    input_shapes: list[list[int]] = field(default_factory=list)
+    stack: list[str] = field(default_factory=list)
+    device_type: DeviceType = DeviceType.CPU
     count: int = 0
     cpu_time_total: float = 0.0
     self_cpu_time_total: float = 0.0
     device_time_total: float = 0.0
+    self_device_time_total: float = 0.0
+    cpu_memory_usage: int = 0
+    self_cpu_memory_usage: int = 0
+    device_memory_usage: int = 0
+    self_device_memory_usage: int = 0
     flops: int = 0
     bytes: int = 0
 
-    @property
-    def cpu_time(self) -> float:
-        """The mean."""
-        return self.cpu_time_total / self.count if self.count else 0.0
+    is_async = False
+    is_remote = False
 
-    @property
-    def device_time(self) -> float:
-        """The mean on a GPU."""
-        return self.device_time_total / self.count if self.count else 0.0
+    def add(self, other: FunctionEvent | FunctionEventAvg) -> FunctionEventAvg:
+        """Add an event, or the events of another average; returns self."""
+        for name in SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
 
-    @property
-    def self_device_time_total(self) -> float:
-        """On a GPU only kernels run."""
-        return self.device_time_total
+    __iadd__ = add
 
-
-_ORDER = {"cpu_time": "cpu_time", "cuda_time": "device_time", "device_time": "device_time",
-          "cpu_time_total": "cpu_time_total", "cuda_time_total": "device_time_total",
-          "device_time_total": "device_time_total", "self_cpu_time_total": "self_cpu_time_total",
-          "self_cuda_time_total": "device_time_total", "self_device_time_total": "device_time_total", "count": "count"}
+    def __repr__(self) -> str:
+        shapes = str(self.input_shapes) if self.input_shapes else ""
+        return (f"<FunctionEventAvg key={self.key} self_cpu_time={in_words(self.self_cpu_time_total)} "
+                f"cpu_time={in_words(self.cpu_time)}  self_cuda_time={in_words(self.self_device_time_total)} "
+                f"cuda_time={in_words(self.device_time)} input_shapes={shapes} "
+                f"cpu_memory_usage={self.cpu_memory_usage} cuda_memory_usage={self.device_memory_usage}>")
 
 
 class EventList(list[Any]):
-    """Events, or their averages.
+    """Events, or their averages. ``profile_memory`` and ``with_flops`` say what its table shows.
 
-    >>> events = EventList([FunctionEvent("add_3", 0.0, 5.0, "CPU"), FunctionEvent("add_3", 9.0, 7.0, "CPU")])
-    >>> events.key_averages()[0].cpu_time, events.total_average().count
-    (6.0, 2)
+    >>> events = EventList([FunctionEvent("add_3", 0.0, 5.0, "CPU"), FunctionEvent("add_3", 9.0, 7.0, "CPU"),
+    ...                     FunctionEvent("my part", 0.0, 20.0)])
+    >>> [(e.key, e.count, e.cpu_time, e.self_cpu_time_total) for e in events.key_averages()]
+    [('my part', 1, 20.0, 8.0), ('add_3', 2, 6.0, 12.0)]
     """
 
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
-        """Sums for each name. A kernel's name has its shapes."""
-        found: dict[str, FunctionEventAvg] = {}
-        for event, own in zip(self, _own_times(self), strict=True):
-            _add(found.setdefault(event.name, FunctionEventAvg(event.name)), event, own)
-        return EventList(found.values())
+    def __init__(self, events: Iterable[Any] = (), profile_memory: bool = False, with_flops: bool = False) -> None:
+        super().__init__(events)
+        self.profile_memory, self.with_flops = profile_memory, with_flops
+        if self and isinstance(self[0], FunctionEvent) and not self[0].id:
+            _nest(self)
+
+    def key_averages(self, group_by_input_shapes: bool = False, group_by_stack_n: int = 0,
+                     group_by_overload_name: bool = False) -> EventList:
+        """Sums for each name; for each name and shapes of inputs; for each name and the first ``group_by_stack_n``
+        lines that it comes from. There are no overloads."""
+        found: dict[Any, FunctionEventAvg] = {}
+        for event in self:
+            shapes = event.input_shapes if group_by_input_shapes else []
+            stack = event.stack[:group_by_stack_n] if group_by_stack_n else []
+            key = event.key, event.device_type, str(shapes), *stack
+            if key not in found:
+                found[key] = FunctionEventAvg(event.key, shapes, stack, event.device_type)
+            found[key].add(event)
+        return EventList(found.values(), self.profile_memory, self.with_flops)
 
     def total_average(self) -> FunctionEventAvg:
-        """The sum of all."""
+        """The sum of all, of times and memory only what is each event's own.
+
+        >>> events = EventList([FunctionEvent("a", 0.0, 9.0), FunctionEvent("b", 1.0, 2.0, "CPU")])
+        >>> events.total_average().cpu_time_total
+        9.0
+        """
         total = FunctionEventAvg("Total")
-        for event, own in zip(self, _own_times(self), strict=True):
-            if isinstance(event, FunctionEventAvg):
-                total.count += event.count
-                total.self_cpu_time_total += event.self_cpu_time_total
-                total.cpu_time_total += event.cpu_time_total
-                total.device_time_total += event.device_time_total
-            else:
-                _add(total, event, own)
+        for event in self:
+            total.add(event)
+        total.cpu_time_total, total.device_time_total = total.self_cpu_time_total, total.self_device_time_total
+        total.cpu_memory_usage, total.device_memory_usage = total.self_cpu_memory_usage, total.self_device_memory_usage
         return total
 
     @property
     def self_cpu_time_total(self) -> float:
         """The time of all, each microsecond counted once."""
-        return sum([e.self_cpu_time_total if isinstance(e, FunctionEventAvg) else own
-                    for e, own in zip(self, _own_times(self), strict=True)])
+        return sum([e.self_cpu_time_total for e in self])
 
     def table(self, sort_by: str | None = None, row_limit: int = 100, max_src_column_width: int = 75,
               max_name_column_width: int = 55, max_shapes_column_width: int = 80, header: str | None = None,
-              top_level_events_only: bool = False) -> str:
-        """The averages as a table, the largest first by ``sort_by``, such as ``"cpu_time_total"``."""
-        rows = list(self if all([isinstance(e, FunctionEventAvg) for e in self]) else self.key_averages())
-        if sort_by is not None:
-            if sort_by not in _ORDER:
-                raise ValueError(f"sort_by is one of {', '.join(_ORDER)}, got {sort_by!r}")
-            rows.sort(key=lambda e: getattr(e, _ORDER[sort_by]), reverse=True)
-        total = sum([e.self_cpu_time_total for e in rows])
-        on_gpu = sum([e.device_time_total for e in rows])
-        heads = ["Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg"]
-        heads += ["Self CUDA", "CUDA total"] if on_gpu else []
-        lines = [[*heads, "# of Calls"]]
-        for e in rows[:row_limit if row_limit >= 0 else None]:
-            name = e.key if len(e.key) <= max_name_column_width else e.key[:max_name_column_width - 3] + "..."
-            line = [name, _share(e.self_cpu_time_total, total), _time(e.self_cpu_time_total),
-                    _share(e.cpu_time_total, total), _time(e.cpu_time_total), _time(e.cpu_time)]
-            line += [_time(e.device_time_total)] * 2 if on_gpu else []
-            lines.append([*line, str(e.count)])
-        return _laid_out(lines, header) + (f"Self CPU time total: {_time(total)}\n"
-                                           + (f"Self CUDA time total: {_time(on_gpu)}\n" if on_gpu else ""))
+              top_level_events_only: bool = False, time_unit: str | None = None) -> str:
+        """The rows as a table with PyTorch's columns, the largest first by ``sort_by``, such as
+        ``"self_cpu_time_total"``, ``"cpu_memory_usage"`` or ``"flops"``; of not more than ``row_limit`` rows, -1: of
+        all. Texts longer than their column are cut. ``top_level_events_only`` leaves out events inside others.
+        ``time_unit``: ``"s"``, ``"ms"`` or ``"us"`` for all times; without it each has what suits it.
+
+        ``AttributeError`` for a ``sort_by`` that rows do not have, ``ValueError`` for another ``time_unit``.
+
+        >>> print(EventList([FunctionEvent("add_3", 0.0, 5.0, "CPU")]).table())  # doctest: +NORMALIZE_WHITESPACE
+        ---------  ------------  ------------  ------------  ------------  ------------  ------------
+         Name    Self CPU %      Self CPU   CPU total %     CPU total  CPU time avg    # of Calls
+        ---------  ------------  ------------  ------------  ------------  ------------  ------------
+        add_3       100.00%       5.000us       100.00%       5.000us       5.000us             1
+        ---------  ------------  ------------  ------------  ------------  ------------  ------------
+        Self CPU time total: 5.000us
+        <BLANKLINE>
+        """
+        columns = Columns(self.profile_memory, self.with_flops, max_src_column_width, max_name_column_width,
+                          max_shapes_column_width, time_unit)
+        return table(self, columns, sort_by, row_limit, header, top_level_events_only)
 
     def __str__(self) -> str:
         return self.table()
 
     def export_chrome_trace(self, path: str) -> None:
-        """Write the events for chrome://tracing or Perfetto."""
-        made = [{"ph": "X", "cat": "kernel" if e.device else "user_annotation", "name": e.name, "pid": 0,
-                 "tid": e.device or f"thread {e.thread}", "ts": e.start, "dur": e.duration,
-                 "args": {"flops": e.flops, "bytes": e.bytes} if e.device else {}} for e in self]
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"schemaVersion": 1, "displayTimeUnit": "ms", "traceEvents": made}, file)
+        """Write the events for https://ui.perfetto.dev or chrome://tracing as JSON; compressed if the name ends in
+        ``.gz``. Times there are in microseconds.
+
+        >>> import json, tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "trace.json"
+        ...     EventList([FunctionEvent("add_3", 0.0, 5.0, "CPU")]).export_chrome_trace(str(path))
+        ...     [e["name"] for e in json.loads(path.read_text())["traceEvents"] if e["ph"] == "X"]
+        ['add_3']
+        """
+        write_trace(self, path, {})
+
+    def supported_export_stacks_metrics(self) -> list[str]:
+        """What ``export_stacks`` can write."""
+        return list(METRICS)
+
+    def export_stacks(self, path: str, metric: str = "self_cpu_time_total") -> None:
+        """Write a line for each stack with its ``metric`` in microseconds, as flame graphs are drawn from
+        (https://github.com/brendangregg/FlameGraph): the line of the program, then the kernel, which has the part of
+        its time that comes from that line. Events without a stack are left out: ``with_stack=True`` records them.
+
+        ``ValueError`` for a metric that there is not.
+        """
+        if metric not in METRICS:
+            raise ValueError(f"metric should be one of: {list(METRICS)}")
+        write_stacks(self, path, metric)
 
 
-def _add(average: FunctionEventAvg, event: FunctionEvent, own: float) -> None:
-    average.count += 1
-    average.cpu_time_total += event.cpu_time
-    average.self_cpu_time_total += own
-    average.device_time_total += event.device_time
-    average.flops += event.flops
-    average.bytes += event.bytes
-
-
-def _own_times(events: Sequence[Any]) -> list[float]:
-    """The processor's time of each event without that of the events inside."""
-    if any([isinstance(e, FunctionEventAvg) for e in events]):
-        return [0.0] * len(events)
-    order = sorted(range(len(events)), key=lambda i: (events[i].start, -events[i].duration))
-    own = [e.cpu_time for e in events]
-    around: list[int] = []
-    for i in order:
-        event = events[i]
-        while around and events[around[-1]].start + events[around[-1]].duration < event.start + event.duration:
-            around.pop()
-        if around:
-            own[around[-1]] -= event.cpu_time
+def _nest(events: Sequence[FunctionEvent]) -> None:
+    """Number the events, and say of each in which other it ran: the shortest around it in its thread."""
+    order = sorted(events, key=lambda e: (e.start, -e.duration))
+    around: dict[int, list[FunctionEvent]] = {}
+    for i, event in enumerate(order):
+        event.id = i + 1
+        open_ones = around.setdefault(event.thread, [])
+        while open_ones and open_ones[-1].start + open_ones[-1].duration < event.start + event.duration - 1e-3:
+            open_ones.pop()
+        if open_ones:
+            event.cpu_parent = open_ones[-1]
+            open_ones[-1].cpu_children.append(event)
         if not event.device:
-            around.append(i)
-    return [max(x, 0.0) for x in own]
-
-
-def _share(part: float, total: float) -> str:
-    return f"{100 * part / total:.2f}%" if total else "0.00%"
-
-
-def _time(microseconds: float) -> str:
-    if microseconds >= 1e6:
-        return f"{microseconds / 1e6:.3f}s"
-    return f"{microseconds / 1e3:.3f}ms" if microseconds >= 1e3 else f"{microseconds:.3f}us"
-
-
-def _laid_out(lines: list[list[str]], header: str | None) -> str:
-    widths = [max([len(line[i]) for line in lines]) + 2 for i in range(len(lines[0]))]
-    rule = "  ".join(["-" * w for w in widths]) + "\n"
-    rows = ["  ".join([cell.rjust(w) for cell, w in zip(line, widths, strict=True)]) + "\n" for line in lines]
-    top = rule + f"{header}\n" if header else ""
-    return top + rule + rows[0] + rule + "".join(rows[1:]) + rule
+            open_ones.append(event)
+    if isinstance(events, list):
+        events[:] = order
