@@ -1,6 +1,18 @@
-"""Stage: measuring. In: a statement. Out: how long it takes.
-Next: ``timer.py``."""
+"""Stage: measuring. In: a statement. Out: how long it takes, and tables that compare such times.
+Next: ``measurement.py``."""
 
-from minigrad.utils.benchmark.timer import Measurement, Timer
+from minigrad.utils.benchmark.compare import Colorize, Compare
+from minigrad.utils.benchmark.measurement import (
+    Measurement,
+    TaskSpec,
+    ordered_unique,
+    select_unit,
+    trim_sigfig,
+    unit_to_english,
+)
+from minigrad.utils.benchmark.timer import Language, Timer
 
-__all__ = ["Measurement", "Timer"]
+__all__ = [
+    "Colorize", "Compare", "Language", "Measurement", "TaskSpec", "Timer", "ordered_unique", "select_unit",
+    "trim_sigfig", "unit_to_english",
+]

@@ -12,82 +12,28 @@ import ast
 import textwrap
 import timeit
 from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import quantiles
+from enum import Enum
 from typing import Any, NoReturn
 
 from minigrad import config
 from minigrad.tensor import Tensor, realize
+from minigrad.utils.benchmark.measurement import Measurement, TaskSpec
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
+class Language(Enum):
+    """In what a statement is written."""
 
-@dataclass
-class Measurement:
-    """``raw_times``: seconds of each block of ``number_per_run`` runs; ``times``: seconds of a run."""
-
-    number_per_run: int
-    raw_times: list[float]
-    label: str | None = None
-    sub_label: str | None = None
-    description: str | None = None
-    num_threads: int = 1
-    stmt: str = ""
-
-    @property
-    def times(self) -> list[float]:
-        """Seconds of a run, block by block."""
-        return [t / self.number_per_run for t in self.raw_times]
-
-    def _at(self, share: float) -> float:
-        times = sorted(self.times)
-        return times[0] if len(times) == 1 else quantiles(times, n=100, method="inclusive")[round(share * 100) - 1]
-
-    @property
-    def median(self) -> float:
-        """The median of ``times``.
-
-        >>> Measurement(10, [1.0, 2.0, 6.0]).median
-        0.2
-        """
-        return self._at(0.5)
-
-    @property
-    def mean(self) -> float:
-        """The mean of ``times``."""
-        return sum(self.times) / len(self.times)
-
-    @property
-    def iqr(self) -> float:
-        """The distance from the first to the third quartile."""
-        return self._at(0.75) - self._at(0.25)
-
-    @property
-    def has_warnings(self) -> bool:
-        """Whether the times differ so much that they say little."""
-        return self.iqr / self.median > 0.1
-
-    @property
-    def title(self) -> str:
-        """What was measured."""
-        return self.label or self.stmt
-
-    def __repr__(self) -> str:
-        scale, unit = next(((s, u) for s, u in _UNITS if self.median >= s), _UNITS[-1])
-        head = f"<{type(self).__module__}.Measurement>\n{self.title}"
-        more = "".join([f": {part}" for part in (self.sub_label, self.description) if part])
-        runs = len(self.raw_times)
-        threads = f"{self.num_threads} thread{'s' if self.num_threads > 1 else ''}"
-        size = (f"{runs} measurement{'s' if runs > 1 else ''}, {self.number_per_run} runs "
-                f"{'per measurement' if runs > 1 else ''}, {threads}")
-        middle = f"  {self.median / scale:.2f} {unit}" if runs == 1 else (
-            f"  Median: {self.median / scale:.2f} {unit}\n  IQR:    {self.iqr / scale:.2f} {unit} "
-            f"({self._at(0.25) / scale:.2f} to {self._at(0.75) / scale:.2f})")
-        return f"{head}{more}\n{middle}\n  {size}"
+    PYTHON = 0
+    CPP = 1
 
 
 class Timer:
-    """Measures a statement, which sees ``globals``, on ``num_threads`` threads. ``NotImplementedError`` for C++.
+    """Measures a statement, which sees ``globals``, on ``num_threads`` threads; ``setup`` and ``global_setup`` run
+    before. ``timer`` reads the clock, in seconds. ``label``, ``sub_label``, ``description`` and ``env`` say what it is,
+    for ``Compare``.
+
+    ``SyntaxError`` for a statement that is none, ``ValueError`` for one that is no text and for an unknown language,
+    ``NotImplementedError`` for C++.
 
     >>> timer = Timer("x + 1", globals={"x": Tensor([1.0, 2.0])})
     >>> timer.timeit(10).median > 0
@@ -97,14 +43,18 @@ class Timer:
     def __init__(self, stmt: str = "pass", setup: str = "pass", global_setup: str = "",
                  timer: Callable[[], float] = timeit.default_timer, globals: dict[str, Any] | None = None,
                  label: str | None = None, sub_label: str | None = None, description: str | None = None,
-                 env: str | None = None, num_threads: int = 1, language: Any = "python") -> None:
-        if str(getattr(language, "name", language)).lower() not in ("python", "py", "0"):
+                 env: str | None = None, num_threads: int = 1, language: Language | str = Language.PYTHON) -> None:
+        if not isinstance(stmt, str):
+            raise ValueError(f"Currently only a `str` stmt is supported. Got {type(stmt).__name__}.")
+        if language in (Language.CPP, "cpp", "c++"):
             raise NotImplementedError("torch.utils.benchmark.Timer(language='c++') is not there")
+        if language not in (Language.PYTHON, "py", "python"):
+            raise ValueError(f"Invalid language `{language}`.")
+        stmt, setup = textwrap.dedent(stmt).strip(), textwrap.dedent(setup).strip()
         self._globals = {**(globals or {}), "__minigrad_compute": _compute}
-        self._stmt, self._threads, self._clock = stmt, num_threads, timer
-        self._about = {"label": label, "sub_label": sub_label, "description": description,
-                       "num_threads": num_threads, "stmt": stmt}
-        self._setup = setup
+        self._threads, self._clock = num_threads, timer
+        self._task_spec = TaskSpec(stmt, setup, global_setup, label, sub_label, description, env, num_threads)
+        self._setup = "\n".join([global_setup, setup]).strip() or "pass"
         self._text = _computing(stmt)
 
     def _block(self, number: int) -> float:
@@ -114,31 +64,44 @@ class Timer:
             return inner.timeit(number)
 
     def timeit(self, number: int = 1000000) -> Measurement:
-        """One block of ``number`` runs, after a few to warm up."""
+        """One block of ``number`` runs, after a few to warm up.
+
+        >>> Timer().timeit(100).number_per_run
+        100
+        """
         self._block(max(number // 100, 2))
-        return Measurement(number, [self._block(number)], **self._about)  # type: ignore[arg-type]
+        return Measurement(number, [self._block(number)], self._task_spec)
 
     def blocked_autorange(self, callback: Callable[[int, float], Any] | None = None,
                           min_run_time: float = 0.2) -> Measurement:
-        """Blocks so long that reading the clock costs nothing, until they took ``min_run_time`` seconds together."""
+        """Blocks so long that reading the clock costs nothing, until they took ``min_run_time`` seconds together.
+        ``callback`` is given the runs and the seconds of each.
+
+        >>> sum(Timer().blocked_autorange(min_run_time=0.01).raw_times) >= 0.01
+        True
+        """
         number = self._enough(min_run_time)
         times: list[float] = []
         while sum(times) < min_run_time:
             times.append(self._block(number))
             if callback is not None:
                 callback(number, times[-1])
-        return Measurement(number, times, **self._about)  # type: ignore[arg-type]
+        return Measurement(number, times, self._task_spec)
 
     def adaptive_autorange(self, threshold: float = 0.1, *, min_run_time: float = 0.01, max_run_time: float = 10.0,
                            callback: Callable[[int, float], Any] | None = None) -> Measurement:
-        """Blocks until the quartiles are within ``threshold`` of the median, or ``max_run_time`` seconds are over."""
+        """Blocks until the quartiles are within ``threshold`` of the median, or ``max_run_time`` seconds are over.
+
+        >>> len(Timer().adaptive_autorange(max_run_time=0.05).times) > 0
+        True
+        """
         number = self._enough(min_run_time)
         times: list[float] = []
         while True:
             times.append(self._block(number))
             if callback is not None:
                 callback(number, times[-1])
-            found = Measurement(number, times, **self._about)  # type: ignore[arg-type]
+            found = Measurement(number, times, self._task_spec)
             if sum(times) >= max_run_time or (sum(times) >= min_run_time and len(times) > 3 and
                                               found.iqr < threshold * found.median):
                 return found
