@@ -137,7 +137,7 @@ class Measurement:
         within = max(1.645 * float(np.std(middle)) / math.sqrt(len(middle)), SHORTEST)
         return min(max(math.floor(math.log10(max(self.median, SHORTEST) / within)), 1), MOST_DIGITS)
 
-    def meets_confidence(self, threshold: float = DOUBTFUL) -> bool:
+    def meets_confidence(self, threshold: float = NOISY) -> bool:
         """Whether the quartiles are nearer to each other than this part of the median."""
         return self.iqr < threshold * self.median
 
@@ -171,7 +171,7 @@ class Measurement:
         lines.append(f"  {blocks} measurement{'s' if blocks > 1 else ''}, {self.number_per_run} runs "
                      f"{'per measurement' if blocks > 1 else ''}, {threads} thread{'s' if threads > 1 else ''}")
         if self.has_warnings:
-            why = ("This could indicate system fluctuation." if self.meets_confidence() else
+            why = ("This could indicate system fluctuation." if self.meets_confidence(DOUBTFUL) else
                    "This suggests significant environmental influence.")
             lines += [f"  WARNING: Interquartile range is {self.iqr / self.median * 100:.1f}% of the median "
                       f"measurement.\n           {why}"]
