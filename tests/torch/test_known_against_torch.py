@@ -118,6 +118,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
         "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)")),
     ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([float('-inf'), float('inf'), -4.0, -1e-20]).requires_grad_()", "v2 = L.digamma(v1)",
+        "v2.sum().abs().backward()")),
+    ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor(many((4, 300), 'complex64', 82), dtype=L.complex64) / (1 - 0.5j)", "v2 = v1.prod()")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.func.jvp(lambda t: L.frexp(t)[0], (L.ones(2, 2, dtype=L.bfloat16),), (L.ones(2, 2, dtype=L.bfloat16),))"

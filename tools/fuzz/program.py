@@ -190,9 +190,11 @@ def _digamma(library: Any, x: Any) -> Any:
     slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
                           (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
     pole = (at == at.round()) & (at < 0) & at.isfinite()
-    slope = slope.masked_fill(pole, math.inf).masked_fill(at == 0, 0.0).to(x.dtype)
-    at_zero = library.digamma(x.masked_fill(x != 0, 1))
-    return library.where(x == 0, at_zero, library.digamma(x.detach()) + (x - x.detach()) * slope)
+    slope = slope.masked_fill(pole, math.inf).to(x.dtype)
+    plain, endless = (x == 0) | ~x.isfinite(), slope.isinf()
+    moved = (x - x.detach()).masked_fill(plain, 0)  # it is 0, and so is its root, whose slope is infinite
+    moved = library.where(endless, moved.masked_fill(~endless, 1).sqrt(), moved * slope.masked_fill(endless, 0))
+    return library.where(plain, library.digamma(x.masked_fill(~plain, 1)), library.digamma(x.detach()) + moved)
 
 
 def _log_ndtr(library: Any, x: Any) -> Any:
