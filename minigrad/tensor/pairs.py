@@ -4,6 +4,8 @@ Next: ``encoding.py``."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_, complex128, float32, float64, int32, uint8, uint16, uint32, uint64
@@ -174,7 +176,16 @@ def _ldexp(x: Tensor, other: Tensor) -> Tensor:
     return (x.to(wide) * 2.0**half * 2.0**(other.to(wide) - half)).to(x.dtype)
 
 
-_LDEXP = tensor_function("ldexp", "LdexpBackward0", _ldexp)
+def _ldexp_gradient(inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Sequence[Tensor],
+                    ) -> tuple[Tensor, Tensor | None]:
+    """g 2^other, whose power has the dtype of ``other``, as in PyTorch; and g out log 2."""
+    (x, other), (out,), (g,) = inputs, outputs, grads
+    by_power = g * out.conj() * math.log(2.0) if other.dtype.is_inexact else None
+    return tuple([None if found is None else (found.real if found.dtype.kind == "c" != t.dtype.kind else found)
+                  .sum_to_size(t.shape).to(t.dtype) for found, t in ((g * (2.0**other).conj(), x), (by_power, other))])
+
+
+_LDEXP = tensor_function("ldexp", "LdexpBackward0", _ldexp, _ldexp_gradient)
 
 
 class Pairs:

@@ -306,3 +306,12 @@ def test_turns_of_a_logarithm_are_told_from_a_wrong_angle() -> None:
     for library, expected in ((Turned(), "what PyTorch's kernels disagree about"), (Off(), "")):
         lines = ["v1 = L.tensor([0.5 + 1j, 2 + 8j])", "v2 = L.clone(v1.logcumsumexp(0))"]
         assert kind_of(Program(lines), torch, library) == expected
+
+
+def test_what_rounds_magnify_is_told_from_a_mistake() -> None:
+    """Each round moves by a slope of tan(): in the end the runs have no digit in common."""
+    lines = ["if first: v1 = L.tensor([[-1.0, 3.0, -2.75], [-1.25, 1.5, -1.5], [1.25, 0.0, -3.25]]).requires_grad_()",
+             "v2 = L.tan(L.cat([v1, v1 * 2]))", "v2.sum().abs().backward()",
+             "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)", "v1.grad = None"]
+    assert kind_of(Program(lines, rounds=22), torch, minigrad) == "a step after a rounding"
+    assert kind_of(Program([*lines, "v3 = L.neg(v1)"], rounds=22), torch, Wrong()) == ""

@@ -206,6 +206,15 @@ PROGRAMS = {
         v4 = v0.scatter(0, L.zeros(2, 1, dtype=L.int64) + 1, 2.0)
         v5 = v0.index_select(0, L.zeros(0, dtype=L.int64))
         v6 = L.nn.functional.embedding(L.zeros(2, dtype=L.int64), v0)""",
+    "the power in the gradient of ldexp": """
+        v0 = L.tensor(3.25, dtype=L.float64).requires_grad_()
+        v1 = L.tensor(-1.625, dtype=L.bfloat16).requires_grad_()
+        L.ldexp(v0, v1).backward()
+        v2 = L.tensor([1 + 0.5j, 2j]).requires_grad_()
+        v3 = L.tensor([[0.5j], [1.5 - 1j]]).requires_grad_()
+        L.ldexp(v2, v3).sum().abs().backward()
+        v4 = L.tensor([[1.5], [-2.0]]).requires_grad_()
+        L.ldexp(v4, L.tensor([2, 1])).sum().backward()""",
 }
 
 

@@ -83,7 +83,21 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
     name, _, gradient = failure.mismatch.place.partition(".")
     found.append(numbers(usual[name].grad if gradient else usual[name]))
     parts = (np.real, np.imag) if ours.dtype.kind == "c" else (np.asarray,)
-    return all([_lies_among(part(ours)[wrong], np.stack([part(f)[wrong] for f in found])) for part in parts])
+    return all([_lies_among(part(ours)[wrong], np.stack([part(f)[wrong] for f in found])) for part in parts]) or (
+        _began_small(failure, changes))
+
+
+def _began_small(failure: Failure, changes: tuple[Change, ...]) -> bool:
+    """Whether all that differs after the first round in which something does depends on the same: where each round
+    magnifies what the round before has left, the runs have no digit in common in the end."""
+    for rounds in range(1, failure.program.rounds):
+        shorter = replace(failure.program, rounds=rounds)
+        differing = compare_all(shorter, failure.reference, failure.library, failure.changes)
+        if differing:
+            runs: dict[tuple[Change, ...], tuple[dict[str, Any], list[str]]] = {}
+            return all([m.wrong is not None and depends(replace(failure, program=shorter, mismatch=m, runs=runs), changes)
+                        for m in differing])
+    return False
 
 
 WIDTHS = 8.0
