@@ -61,6 +61,7 @@ def plain_alias(tensor: Tensor, name: str = "detach") -> Tensor:
             base = base._view.base
         result._view = View(plain_alias(base), view.chain(), view.shape, view.strides, view.offset, view.kind,
                             view.dtype, False)
+        result._view.cut = True
     set_apart(result, name, tensor)
     return result
 

@@ -25,7 +25,7 @@ from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import INFERENCE, Storage, _unsettled, moved, settle, snapshot, tracing
-from minigrad.tensor.view import View, write_window
+from minigrad.tensor.view import View, write_in_part, write_window
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -139,6 +139,9 @@ class TensorBase:
             view = tensor._view  # type: ignore[assignment]
             parent = view.find_parent()
             source, former = parent._edge, getattr(self._storage, "former", None)
+            if view.leaf and tensor._requires_grad and source is None and not parent._requires_grad:
+                view.history = history  # it was asked for a gradient itself, and what has changed was no part of it
+                continue
             if former is not None and former[0]() is parent and view.history <= former[1] and tensor._requires_grad:
                 source = former[2]
             elif mode.enabled and parent._requires_grad and view.history != history:
@@ -278,12 +281,17 @@ class TensorBase:
             edge[0].changed_in_place(self._storage, value, self)
 
     def _copied_slices(self: Tensor, view: View, old: LazyBuffer, lazy: LazyBuffer, source: Edge) -> None:
-        """Give the base another history: what this view of it sees was replaced by ``lazy``, whose gradient goes to
-        ``source``."""
-        base = view.base
-        window = (view.shape, view.strides, view.offset)
-        base._set_edge((_COPY_SLICES((old, lazy), (base._source(), source), (view.dtype, window)), 0))
-        base._storage.history += 1
+        """Give what this is a view of another history: what the view sees of the memory was replaced by ``lazy``, whose
+        gradient goes to ``source``."""
+        root, window = view.find_root(), (view.dtype, (view.shape, view.strides, view.offset))
+        if root._view is None:
+            node = _COPY_SLICES((old, lazy), (root._source(), source), window)
+        else:
+            steps = root._view.chain()
+            node = _COPY_IN_PART((moved(old, steps), lazy), (root._source(), source), (
+                *window, (old.shape, old.dtype), steps))
+        root._set_edge((node, 0))
+        self._storage.history += 1
 
     def _rebase(self: Tensor, edge: Edge) -> None:
         """Have another history from now on: it was changed in place by the node of ``edge``."""
@@ -382,6 +390,7 @@ def awaken(shell: Tensor) -> None:
 # Fresh contents: no gradient flows to what was there before.
 _FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
 _COPY_SLICES = TapeOp("copy_slices", write_window, "CopySlices")
+_COPY_IN_PART = TapeOp("copy_slices", write_in_part, "CopySlices")
 
 
 def _view_edge(view: View, parent: Tensor, source: Edge) -> Edge:

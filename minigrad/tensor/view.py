@@ -11,7 +11,7 @@ from minigrad.dtype import DType, bool_, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
-from minigrad.tensor.storage import Storage, compute, snapshot
+from minigrad.tensor.storage import Storage, compute, moved, snapshot
 
 REPEATED = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation.")
@@ -34,10 +34,11 @@ class View:
     (``t_()``), and ``find_parent`` finds that. ``alone``: it is such a parent, which was no view before, or a
     window of memory that others made; nobody else has its base, and it does not count as a view. ``edits``: of one of
     several views made by one call, or a view of such a one, how often the memory had been changed before; else -1.
+    ``cut``: it is what ``detach()`` gave of a view, and to the tape no view.
     ``sequence``: the number that its tape node has, though that is made later; 0 if it needed none then.
     """
 
-    __slots__ = ("above", "alone", "base", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
+    __slots__ = ("above", "alone", "base", "cut", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
                  "leaf", "offset", "parent", "sequence", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
@@ -55,7 +56,7 @@ class View:
         self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
         self.enabled: bool | None = True
         self.leaf = False
-        self.alone = False
+        self.alone = self.cut = False
         self.sequence = 0
         self.history = parent._storage.history
         several = kind in SEVERAL or (view is not None and view.edits >= 0)
@@ -71,6 +72,15 @@ class View:
             parent = parent._view.parent
         self.parent = parent
         return parent
+
+    def find_root(self) -> Any:
+        """The Tensor at which this view begins for the tape: its base, or what ``detach()`` gave of a view."""
+        view = self
+        while True:
+            parent = view.find_parent()
+            if parent._view is None or parent._view.cut:
+                return parent
+            view = parent._view
 
     def is_recorded(self) -> bool:
         """Whether the tape recorded where this view was made, and all that it was made from."""
@@ -171,6 +181,15 @@ def write_window(base: LazyBuffer, value: LazyBuffer, dtype: DType, window: Wind
     flat = base.reshape((base.size,)).bitcast(part)
     steps = strided_steps(flat.size, shape, strides, offset)
     return flat.assign(value.bitcast(part), steps).bitcast(base.dtype).reshape(base.shape)
+
+
+def write_in_part(part: LazyBuffer, value: LazyBuffer, dtype: DType, window: Window,
+                  whole: tuple[tuple[int, ...], DType], steps: Steps) -> LazyBuffer:
+    """``part``, which ``steps`` lead to from a ``whole`` of this shape and dtype, with a window of the whole replaced.
+    """
+    before, ones = [LazyBuffer.const(n, whole[1], whole[0], part.device) for n in (0, 1)]
+    there = moved(write_window(before, moved(ones, window_steps(ones, dtype, window)), dtype, window), steps)
+    return there.binary(Op.EQ, there.like(0)).where(part, moved(write_window(before, value, dtype, window), steps))
 
 
 def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:

@@ -215,6 +215,26 @@ PROGRAMS = {
         L.ldexp(v2, v3).sum().abs().backward()
         v4 = L.tensor([[1.5], [-2.0]]).requires_grad_()
         L.ldexp(v4, L.tensor([2, 1])).sum().backward()""",
+    "views of what detach gave of a view": """
+        v0 = L.arange(12.0).reshape(3, 4).requires_grad_()
+        v1 = L.ones(2, requires_grad=True)
+        v2 = v0[1:].t().detach()
+        v3 = v2[0]
+        v3.mul_(v1)
+        v2[1:3, 1].mul_(v1)
+        v3[0] = v1[1] * 2
+        ((v2 * v2).sum() + (v0 * v0).sum()).backward()
+        v4 = v0[2:].data
+        v5 = v4[...]
+        v5[0, :2].add_(v1, alpha=2)
+        v5.exp().sum().backward()
+        v6 = L.arange(6.0)[1:].detach()
+        v6.mul_(L.ones(5, requires_grad=True))
+        v7 = v6[1:]
+        v7.mul_(2)
+        v8 = L.ones(3, 1).expand(3, 2).detach()
+        v9 = v8[:, 1]
+        v9.mul_(v0[:, 0])""",
 }
 
 
