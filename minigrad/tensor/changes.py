@@ -45,7 +45,7 @@ def _check_tape(self: Tensor) -> None:
     check_view(self, "is being modified inplace")
     if self._edge is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    if view is not None and view.differentiable and view.find_root()._edge is None:  # a leaf that requires one no longer
+    if view is not None and view.differentiable and view.find_root()._edge is None:  # a leaf, or it was one
         raise RuntimeError(_OF_LEAF)
 
 

@@ -177,7 +177,7 @@ def _ldexp(x: Tensor, other: Tensor) -> Tensor:
 
 
 def _ldexp_gradient(inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Sequence[Tensor],
-                    ) -> tuple[Tensor, Tensor | None]:
+                    ) -> Sequence[Tensor | None]:
     """g 2^other, whose power has the dtype of ``other``, as in PyTorch; and g out log 2."""
     (x, other), (out,), (g,) = inputs, outputs, grads
     by_power = g * out.conj() * math.log(2.0) if other.dtype.is_inexact else None

@@ -38,8 +38,8 @@ class View:
     ``sequence``: the number that its tape node has, though that is made later; 0 if it needed none then.
     """
 
-    __slots__ = ("above", "alone", "base", "cut", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
-                 "leaf", "offset", "parent", "sequence", "shape", "steps", "strides", "version", "whole")
+    __slots__ = ("above", "alone", "base", "cut", "differentiable", "dtype", "edits", "enabled", "history", "kind",
+                 "lazy", "leaf", "offset", "parent", "sequence", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:

@@ -105,6 +105,11 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("gradients that lead nowhere", (
         "v1 = L.ones(2, 1).requires_grad_()", "with L.no_grad(): v2 = v1[:1]",
         "v3 = L.autograd.grad([v1.sum()], [v2], allow_unused=True)[0]", "v2[0, L.tensor([True])] = 2.0")),
+    ("gradients that lead nowhere", (
+        "v1 = L.ones(3).requires_grad_()", "with L.no_grad(): v2 = v1.reshape(3)",
+        "with L.no_grad(): v2.lerp_(v2, 0.25)")),
+    ("gradients that lead nowhere", (
+        "v1 = L.ones(2, 3)", "with L.no_grad(): v2 = v1.view_as(v1)", "v1[0] = L.ones(3).requires_grad_() * 2")),
     ("memory that overlaps", (
         "v1 = L.ones(2, 3).requires_grad_()", "v2 = v1 * 2", "v3 = v2.expand(2, -1, -1)", "v3.zero_()",
         "v2.sum().backward()")),
@@ -127,6 +132,8 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "[1]", "v2 = v1 @ L.ones(2)", "v3 = v2 + 1")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.square(L.tensor(many((32, 32), 'complex64', 83), dtype=L.complex64))", "v2 = v1.logcumsumexp(1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([float('nan')] * 35)", "v2 = L.func.jacfwd(lambda t: L.nn.functional.hardshrink(t))(v1)")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-2.0, float('-inf'), 300.0, -1e6], dtype=L.float64)",
         "v2 = L.func.jacfwd(lambda t: L.special.log_ndtr(t))(v1)")),

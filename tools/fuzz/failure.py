@@ -1,7 +1,7 @@
 """Stage: tests. In: a program that fails, and what differs. Out: whether the reference's own result depends, wherever
 ours differs, on what is open (numbers that are moved a little, the way in which derivatives are computed), or is ours
 if it is made from what stood here.
-Next: ``known.py``."""
+Next: ``changes.py``."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def _began_small(failure: Failure, changes: tuple[Change, ...]) -> bool:
         differing = compare_all(shorter, failure.reference, failure.library, failure.changes)
         if differing:
             runs: dict[tuple[Change, ...], tuple[dict[str, Any], list[str]]] = {}
-            return all([m.wrong is not None and depends(replace(failure, program=shorter, mismatch=m, runs=runs), changes)
-                        for m in differing])
+            return all([m.wrong is not None and depends(
+                replace(failure, program=shorter, mismatch=m, runs=runs), changes) for m in differing])
     return False
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands, shared
-from tools.fuzz.loops import NAME
+from tools.fuzz.changes import COPIES, OTHER_KERNELS, READ_BEFORE, ROW_MAJOR, UNTRACKED, UNWRITTEN, WITHOUT_GAPS
+from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands
 from tools.fuzz.program import (
     Change,
     Mismatch,
@@ -34,7 +34,6 @@ from tools.fuzz.program import (
     step,
 )
 from tools.fuzz.statements import ROUNDED
-from tools.fuzz.ties import by_place
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
@@ -315,8 +314,17 @@ def _leads_nowhere(failure: Failure) -> bool:
         if not isinstance(theirs, reference.Tensor) or differs:
             return False
         exact = not theirs.is_floating_point() and not theirs.is_complex()
-        return exact or (theirs._is_view() and theirs.grad_fn is None)
+        return exact or _is_untracked(theirs)
     return False
+
+
+def _is_untracked(view: Any) -> bool:
+    """Whether a view is on no tape: it was made under no_grad, which is what its history says, too, once its base was
+    written."""
+    try:
+        return bool(view._is_view()) and view.grad_fn is None
+    except RuntimeError as error:
+        return "created in no_grad mode" in str(error)
 
 
 def _is_turned(failure: Failure) -> bool:
@@ -330,156 +338,37 @@ def _is_turned(failure: Failure) -> bool:
     return bool((np.abs(apart - 1j * np.round(apart.imag)) < 1e-3).all())
 
 
-# --- the reference, as it would be if it did what is done here
-
-
-def _plain(value: Any, variables: dict[str, Any]) -> Any:
-    """A conjugate or a negative that shares memory becomes one of its own."""
-    return value.resolve_conj().resolve_neg() if hasattr(value, "resolve_conj") else value
-
-
-def _row_major(value: Any, variables: dict[str, Any]) -> Any:
-    """A result with memory of its own gets it in row-major order."""
-    if not hasattr(value, "untyped_storage") or value.stride() == value.new_empty(value.shape).stride():
-        return value
-    memory = value.untyped_storage().data_ptr()
-    if any(other is not value and hasattr(other, "untyped_storage") and other.untyped_storage().data_ptr() == memory
-           for other in variables.values()):
-        return value
-    if value._is_view():
-        return value.contiguous()
-    value.data = value.new_empty(value.shape).copy_(value.data)  # of one element it may be contiguous, and have gaps
-    return value
-
-
-def _untracked(value: Any, variables: dict[str, Any]) -> Any:
-    """A view made under no_grad requires no gradient."""
-    made = hasattr(value, "requires_grad") and value.requires_grad and value.grad_fn is None and value._is_view()
-    if not made:
-        return value
-    plain = value.detach()
-    plain.tracked = value
-    return plain
-
-
-def _as_views(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
-    """Where such a view is written, it is the view."""
-    found = WRITTEN.match(line)
-    name = "" if found is None else found[1] or found[2]
-    plain: Any = variables.get(name)
-    if not hasattr(plain, "tracked"):
-        return lambda raised: None
-    variables[name] = plain.tracked
-
-    def back(raised: str) -> None:
-        if raised:
-            variables[name] = plain
-
-    return back
-
-
-def _without_gradients(line: str, variables: dict[str, Any]) -> None:
-    """What cannot have a gradient, since it is no float, requires none."""
-    for value in variables.values():
-        if hasattr(value, "is_complex") and not (value.is_floating_point() or value.is_complex()):
-            with suppress(RuntimeError):  # some must not be asked; views are not detached in place
-                if value.requires_grad:
-                    value.detach_()
-
-
-WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
-
-
-def _from_copies(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
-    """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
-    they get is written."""
-    found = WRITTEN.match(line)
-    name = "" if found is None else found[1] or found[2]
-    target: Any = variables.get(name)
-    others = [variables[other] for other in NAME.findall(line) if other in variables and other != name]
-    if not hasattr(target, "untyped_storage") or not any(
-            shared(target, other) for other in others):
-        return lambda raised: None
-    copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
-              for other, value in variables.items()}
-    failed = step(line, scope, copies)
-
-    def write(raised: str) -> None:
-        with suppress(RuntimeError):  # its elements share memory
-            if not raised and not failed:
-                target.data.copy_(copies[name])
-
-    return write
-
-
-def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
-    """What a statement that raises has written is taken back."""
-    found = WRITTEN.match(line)
-    target: Any = None if found is None else variables.get(found[1] or found[2])
-    if not hasattr(target, "untyped_storage"):
-        return lambda raised: None
-    before = target.detach().clone()
-
-    def restore(raised: str) -> None:
-        with suppress(RuntimeError):  # its elements share memory, or it has another shape
-            if raised:
-                target.data.copy_(before)
-
-    return restore
-
-
-UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
-KRON = re.compile(r"L\.kron\((v\d+|t), ")
-RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
-HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
-DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
-LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
-LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
-MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
-NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
-COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
-
-
-def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((DIGAMMA, r"\1digamma("), (LOG_NDTR, "log_ndtr("), (LOGS, r"= running_logs(\1, \2)"),
-                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
-                          (UNARY, r"= one_by_one(\1, \2)")):
-        line = pattern.sub(text, line)
-    return by_place(line)
-
-
 KNOWN: tuple[Known, ...] = (
     Known("conjugates are copies", "PyTorch marks a conjugate and shares its memory; here it is a pending value "
-          "(docs/complex.md).", change=Change(made=_plain)),
+          "(docs/complex.md).", change=COPIES),
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
           "another runs, since an operand has one element or gaps, the dtype is not refused, or it alone is. An error "
           "whose words ask for a report, or call themselves internal, is PyTorch's alone, and so is that of kron() of "
           "an operand with gaps.", lambda failure: _is_not_run(failure) or _is_internal(failure),
-          Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))),
+          WITHOUT_GAPS),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, but by fill_() and zero_(), after which its backward may "
           "refuse. It reads operands, parts of what is written, while it writes; here they are read before.",
           _is_repeated,
-          Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_from_copies)),
+          READ_BEFORE),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one.", _leads_nowhere,
-          Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients,
-                 _as_views)),
+          UNTRACKED),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
-          "written.", _comes_late, Change(before=_whole)),
+          "written.", _comes_late, UNWRITTEN),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
           "are in row-major order, also those of which local_response_norm() makes a view.",
-          change=Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)),
+          change=ROW_MAJOR),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
-          "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
-          "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
-          "next to nothing, and in how many turns of 2 pi its angle has, which depends on the order of adding, "
-          "in mode() of rows with NaN, which depends on where NaN is, in which of "
+          "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf) and "
+          "the slope of hardshrink(nan), in layer_norm() of numbers whose squares overflow, in logcumsumexp() of "
+          "complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
+          "depends on the order of adding, in mode() of rows with NaN, which depends on where NaN is, in which of "
           "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() whose "
           "partial products overflow, in slopes of digamma(), which "
           "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
@@ -487,7 +376,7 @@ KNOWN: tuple[Known, ...] = (
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
           lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
-          Change(_by_other_kernels)),
+          OTHER_KERNELS),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or it is ours if the step is made from what stood here.",

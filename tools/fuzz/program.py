@@ -160,7 +160,7 @@ def _write_out(variables: dict[str, Any]) -> None:
 def _one_by_one(library: Any, function: Callable[[Any], Any], x: Any) -> Any:
     """What a function gives if it is called with each element alone."""
     whole = function(x)
-    if whole.shape != x.shape or x.numel() < 2:
+    if getattr(whole, "shape", None) != x.shape or x.numel() < 2:
         return whole
     return library.stack([function(element) for element in x.reshape(-1)]).reshape(x.shape)
 

@@ -1,0 +1,139 @@
+"""Stage: tests. In: a statement of the reference's run, or what it makes. Out: the same as it would be if the reference
+did what is done here: copies in place of conjugates, results in row-major order, other kernels of its own.
+Next: ``known.py``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tools.fuzz.failure import shared
+from tools.fuzz.loops import NAME
+from tools.fuzz.program import Change, step
+from tools.fuzz.ties import by_place
+
+
+def _plain(value: Any, variables: dict[str, Any]) -> Any:
+    """A conjugate or a negative that shares memory becomes one of its own."""
+    return value.resolve_conj().resolve_neg() if hasattr(value, "resolve_conj") else value
+
+
+def _row_major(value: Any, variables: dict[str, Any]) -> Any:
+    """A result with memory of its own gets it in row-major order."""
+    if not hasattr(value, "untyped_storage") or value.stride() == value.new_empty(value.shape).stride():
+        return value
+    memory = value.untyped_storage().data_ptr()
+    if any(other is not value and hasattr(other, "untyped_storage") and other.untyped_storage().data_ptr() == memory
+           for other in variables.values()):
+        return value
+    if value._is_view():
+        return value.contiguous()
+    value.data = value.new_empty(value.shape).copy_(value.data)  # of one element it may be contiguous, and have gaps
+    return value
+
+
+def _untracked(value: Any, variables: dict[str, Any]) -> Any:
+    """A view made under no_grad requires no gradient."""
+    made = hasattr(value, "requires_grad") and value.requires_grad and value.grad_fn is None and value._is_view()
+    if not made:
+        return value
+    plain = value.detach()
+    plain.tracked = value
+    return plain
+
+
+def _as_views(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """Where such a view is written, it is the view."""
+    found = WRITTEN.match(line)
+    name = "" if found is None else found[1] or found[2]
+    plain: Any = variables.get(name)
+    if not hasattr(plain, "tracked"):
+        return lambda raised: None
+    variables[name] = plain.tracked
+
+    def back(raised: str) -> None:
+        if raised:
+            variables[name] = plain
+
+    return back
+
+
+def _without_gradients(line: str, variables: dict[str, Any]) -> None:
+    """What cannot have a gradient, since it is no float, requires none."""
+    for value in variables.values():
+        if hasattr(value, "is_complex") and not (value.is_floating_point() or value.is_complex()):
+            with suppress(RuntimeError):  # some must not be asked; views are not detached in place
+                if value.requires_grad:
+                    value.detach_()
+
+
+WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
+
+
+def _from_copies(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
+    they get is written."""
+    found = WRITTEN.match(line)
+    name = "" if found is None else found[1] or found[2]
+    target: Any = variables.get(name)
+    others = [variables[other] for other in NAME.findall(line) if other in variables and other != name]
+    if not hasattr(target, "untyped_storage") or not any(
+            shared(target, other) for other in others):
+        return lambda raised: None
+    copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
+              for other, value in variables.items()}
+    failed = step(line, scope, copies)
+
+    def write(raised: str) -> None:
+        with suppress(RuntimeError):  # its elements share memory
+            if not raised and not failed:
+                target.data.copy_(copies[name])
+
+    return write
+
+
+def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """What a statement that raises has written is taken back."""
+    found = WRITTEN.match(line)
+    target: Any = None if found is None else variables.get(found[1] or found[2])
+    if not hasattr(target, "untyped_storage"):
+        return lambda raised: None
+    before = target.detach().clone()
+
+    def restore(raised: str) -> None:
+        with suppress(RuntimeError):  # its elements share memory, or it has another shape
+            if raised:
+                target.data.copy_(before)
+
+    return restore
+
+
+UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.)?\w+)\((v\d+|t)\)(?=$|[),])")
+KRON = re.compile(r"L\.kron\((v\d+|t), ")
+RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
+HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
+DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
+LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
+LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
+MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
+NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
+COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
+
+
+def _by_other_kernels(line: str) -> str:
+    for pattern, text in ((DIGAMMA, r"\1digamma("), (LOG_NDTR, "log_ndtr("), (LOGS, r"= running_logs(\1, \2)"),
+                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
+                          (UNARY, r"\1one_by_one(\2, \3)")):
+        line = pattern.sub(text, line)
+    return by_place(line)
+
+
+COPIES = Change(made=_plain)
+WITHOUT_GAPS = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))
+READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_from_copies)
+UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _as_views)
+UNWRITTEN = Change(before=_whole)
+ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
+OTHER_KERNELS = Change(_by_other_kernels)
