@@ -22,6 +22,9 @@ from tools.bench.picture import draw
 from tools.bench.suites import BY_NAME, SUITES
 from tools.bench.workloads import Workload
 
+LEAST = 5.0
+"""Seconds before the end in which no workload is begun."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``python -m tools.bench``."""
@@ -68,18 +71,19 @@ def chosen_workloads(table: Sequence[Workload], only: str, quick: bool, rows: st
     return [w for w in table if re.search(only, w.name) and (w.name in named or not named) and (w.quick or not quick)]
 
 
-def chosen_libraries(peers: str) -> tuple[str, ...]:
-    """minigrad and the named peers, in the table's order. Raises ``ValueError`` for a name that is none.
+def chosen_libraries(peers: str, base: str = "minigrad") -> tuple[str, ...]:
+    """The library that is compared and the named peers, in the table's order. Raises ``ValueError`` for a name that is
+    none.
 
     >>> chosen_libraries("torch,numpy")
     ('minigrad', 'numpy', 'torch')
     """
     wanted = {name for name in peers.split(",") if name}
-    known = [name for name in LIBRARIES if name != "minigrad"]
+    known = [name for name in LIBRARIES if name != base]
     unknown = wanted - {*known}
     if unknown:
         raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join(known)}")
-    return tuple(name for name in LIBRARIES if name == "minigrad" or name in wanted)
+    return (base, *[name for name in known if name in wanted])
 
 
 def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings: Settings,
@@ -87,7 +91,7 @@ def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings:
     """Measure every workload, and, if asked, the machine's limits before, halfway and after (the best counts).
     ``done`` is called after each with the run so far and the workload's name.
 
-    Ctrl-C ends it early, with what there is.
+    Ctrl-C ends it early, with what there is; so does the settings' end.
     """
     start = time.monotonic()
     run = report.Run(datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -99,6 +103,8 @@ def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings:
             for number, workload in enumerate(workloads, 1):
                 if limits and number == len(workloads) // 2 + 1 and number > 1:
                     run.limits = better(run.limits, session_limits(session))
+                if settings.left < LEAST:
+                    break
                 print(f"[{number}/{len(workloads)}] {workload.name}", end="", file=sys.stderr, flush=True)
                 columns = run.rows[workload.name] = measure(workload, session)
                 print("".join(f"  {name} {column.shown}" for name, column in columns.items()),
@@ -139,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             secrets.randbelow(10**6) if options.suite == campaign.PREFIX else 0)
         rows = campaign.programs(seed, options.programs) if options.suite == campaign.PREFIX else suite.workloads
         workloads = chosen_workloads(rows, options.only, options.quick, options.rows)
-        names = chosen_libraries(",".join(suite.peers) if options.peers is None else options.peers)
+        names = chosen_libraries(",".join(suite.peers) if options.peers is None else options.peers, suite.base)
     except (ValueError, re.error) as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,7 +15,8 @@ import numpy as np
 class Measured:
     """One library on one workload: ``samples[round]`` is seconds a call, ``others[round]`` the share of the machine
     that other processes took meanwhile; ``figures[unit][round]`` is what else was measured. ``reason`` says why there
-    are none, ``over`` after how many seconds the library was stopped, ``wrong`` that its result was."""
+    are none, ``text`` is all that the library said of it; ``over``: after how many seconds it was stopped; ``wrong``:
+    whether its result was."""
 
     samples: dict[int, float] = field(default_factory=dict)
     others: dict[int, float] = field(default_factory=dict)
@@ -23,6 +24,7 @@ class Measured:
     reason: str = ""
     over: float | None = None
     wrong: bool = False
+    text: str = ""
     note: str = ""
     first_call: float | None = None
     error: float | None = None

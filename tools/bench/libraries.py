@@ -21,6 +21,7 @@ class Library:
     module_name = "numpy"
     needs = ""  # another package without which it can't run
     style = "numpy"
+    gpu = False  # whether it may see the machine's GPUs
 
     def __init__(self, threads: int = 2) -> None:
         self.threads = threads
@@ -59,6 +60,9 @@ class Library:
         """``result`` as a NumPy array."""
         return np.asarray(result)
 
+    def allow_tf32(self, allow: bool) -> None:
+        """Let float32 matrices be multiplied as tf32, where this library and its device can."""
+
 
 class Minigrad(Library):
     """minigrad as a person writes it: plain loops, nothing minigrad-specific but ``realize()``."""
@@ -70,7 +74,7 @@ class Minigrad(Library):
 
     def __init__(self, threads: int = 2) -> None:
         if self.device:
-            os.environ["DEVICE"] = self.device
+            os.environ["MINIGRAD_DEVICE"] = self.device
         super().__init__(threads)
         if not hasattr(self.module, "tensor"):
             raise ImportError("minigrad has no 'tensor': it is not built here yet")
@@ -83,7 +87,11 @@ class Minigrad(Library):
         return result.realize()
 
     def to_numpy(self, result: Any) -> np.ndarray:
-        return np.asarray(result.detach().cpu().numpy())
+        result = result.detach().cpu()
+        return np.asarray((result.float() if result.dtype == self.module.bfloat16 else result).numpy())
+
+    def allow_tf32(self, allow: bool) -> None:
+        self.module.backends.cuda.matmul.allow_tf32 = allow
 
 
 class MinigradJit(Minigrad):
@@ -123,11 +131,23 @@ class MinigradCuda(Minigrad):
     name = "minigrad-cuda"
     needs = "cuda"
     device = "CUDA"
+    gpu = True
 
     def finish(self, result: Any) -> Any:
         result.realize()
         self.module.cuda.synchronize()
         return result
+
+
+class MinigradEmulation(Minigrad):
+    """minigrad's CUDA kernels, run by this machine's processor: to try what is to run on a card, not to time it."""
+
+    name = "minigrad-emulation"
+    device = "CUDA_EMULATION"
+
+    def __init__(self, threads: int = 2) -> None:
+        super().__init__(threads)
+        importlib.import_module("tests.cuda_emulation.device")  # registers the device
 
 
 class Torch(Library):
@@ -149,11 +169,15 @@ class Torch(Library):
         result = result.detach().cpu()
         return np.asarray((result.float() if result.dtype == self.module.bfloat16 else result).numpy())
 
+    def allow_tf32(self, allow: bool) -> None:
+        self.module.backends.cuda.matmul.allow_tf32 = allow
+
 
 class TorchCuda(Torch):
     """PyTorch, eager, on an NVIDIA GPU."""
 
     name = "torch-cuda"
+    gpu = True
 
     def __init__(self, threads: int = 2) -> None:
         super().__init__(threads)
@@ -246,10 +270,11 @@ class Micrograd(Library):
 
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (
-        Minigrad, MinigradJit, MinigradBeam, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax,
-        Tinygrad, Micrograd)
+        Minigrad, MinigradJit, MinigradBeam, MinigradOpenCL, MinigradCuda, MinigradEmulation, Library, Torch, TorchCuda,
+        TorchCompile, Jax, Tinygrad, Micrograd)
 }
-ON_REQUEST: tuple[str, ...] = ("minigrad-beam", "minigrad-opencl", "minigrad-cuda", "torch-cuda")
+ON_REQUEST: tuple[str, ...] = (
+    "minigrad-beam", "minigrad-opencl", "minigrad-cuda", "minigrad-emulation", "torch-cuda")
 """Other devices, and a search: measured where ``--peers`` names them, in every row."""
 
 PEERS: tuple[str, ...] = tuple(name for name, library in LIBRARIES.items()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import select
@@ -33,7 +34,8 @@ IMPORT_TIMER = "import time; start = time.perf_counter(); import {}; print(time.
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how often: ``target`` seconds a sample, at most about ``budget`` seconds a library and row."""
+    """How long and how often: ``target`` seconds a sample, at most about ``budget`` seconds a library and row. ``end``:
+    when all of it must be over, by ``time.monotonic``."""
 
     rounds: int = 7
     target: float = 0.3
@@ -41,14 +43,21 @@ class Settings:
     budget: float = 8.0
     threads: int = 2
     seed: int = 0
+    end: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end."""
+        return max(0.0, self.end - time.monotonic())
 
 
 class Failed(Exception):
     """A library could not do what it was asked; the message is the reason that is printed. ``over`` is the limit in
-    seconds, if it took too long, ``wrong`` whether its result was wrong."""
+    seconds, if it took too long, ``wrong`` whether its result was wrong, ``text`` all that the library said."""
 
     over: float | None = None
     wrong: bool = False
+    text: str = ""
 
     @staticmethod
     def off(error: float, tolerance: float) -> Failed:
@@ -59,7 +68,7 @@ class Failed(Exception):
 
     def write(self, column: Measured) -> None:
         """Say so in the library's column."""
-        column.reason, column.over, column.wrong = str(self), self.over, self.wrong
+        column.reason, column.over, column.wrong, column.text = str(self), self.over, self.wrong, self.text
 
     @staticmethod
     def late(seconds: float) -> Failed:
@@ -69,13 +78,13 @@ class Failed(Exception):
         return failure
 
 
-def environment(threads: int, folder: Path) -> dict[str, str]:
-    """The variables of every child: the number of threads in all spellings, no GPU, caches in ``folder``, and bytecode
-    kept, as pip keeps that of the peers."""
+def environment(threads: int, folder: Path, gpu: bool = False) -> dict[str, str]:
+    """The variables of every child: the number of threads in all spellings, no GPU unless ``gpu``, caches in
+    ``folder``, and bytecode kept, as pip keeps that of the peers."""
     count = str(threads)
     return {**os.environ, **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "THREADS"), count),
-        "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "", "JAX_PLATFORMS": "cpu",
+        **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""}), "PYTHONDONTWRITEBYTECODE": "", "JAX_PLATFORMS": "cpu",
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "XDG_CACHE_HOME": str(folder / "cache")}
 
 
@@ -83,14 +92,14 @@ class Worker:
     """One library's process, stopped except during ``request``."""
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
-        self.name = name
+        self.name, self.settings = name, settings
         self.buffer = b""
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tools.bench.worker", "serve", name, str(settings.threads)], cwd=ROOT,
-            env={**environment(settings.threads, folder), "MINIGRAD_TIERS": "0"},  # compiled before it is timed
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors)
+            env={**environment(settings.threads, folder, LIBRARIES[name].gpu),
+                 "MINIGRAD_TIERS": "0"},  # compiled before it is timed
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         try:
             self.version = str(self.answer(settings.timeout)["version"])
         except Failed:
@@ -119,6 +128,7 @@ class Worker:
     def answer(self, timeout: float) -> dict[str, Any]:
         """The next line of the worker as a dict; kills the worker when it takes longer than ``timeout`` seconds."""
         assert self.process.stdout is not None
+        timeout = min(timeout, self.settings.left)
         descriptor, end = self.process.stdout.fileno(), time.monotonic() + timeout
         while b"\n" not in self.buffer:
             if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
@@ -132,7 +142,7 @@ class Worker:
         value: dict[str, Any] = json.loads(line)
         if "reason" in value:
             failure = Failed(value["reason"])
-            failure.wrong = value.get("wrong", False)
+            failure.wrong, failure.text = value.get("wrong", False), value.get("text", "")
             raise failure
         return value
 
@@ -195,7 +205,7 @@ class Session:
         try:
             done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True,
                                   env={**environment(self.settings.threads, self.folder), **(extra or {})},
-                                  timeout=timeout or self.settings.timeout)
+                                  timeout=min(timeout or self.settings.timeout, self.settings.left))
         except subprocess.TimeoutExpired as late:
             raise Failed.late(late.timeout) from None
         if done.returncode:
@@ -226,9 +236,9 @@ def shuffled(names: list[str], settings: Settings, workload: str, round_number: 
 
 
 def measure(workload: Workload, session: Session) -> dict[str, Measured]:
-    """All samples of one workload, by library: minigrad first, then those of its peers that the session has."""
-    columns = {name: Measured() for name in session.names
-               if name == "minigrad" or name in workload.peers or (name in ON_REQUEST and workload.kind != "import")}
+    """All samples of one workload, by library: the session's first, then those of its peers that the session has."""
+    columns = {name: Measured() for number, name in enumerate(session.names)
+               if not number or name in workload.peers or (name in ON_REQUEST and workload.kind != "import")}
     if workload.kind == "cold":
         _measure_fresh(workload, session, columns, _cold_sampler(workload, session))
     elif workload.kind in ("fresh", "cached"):
@@ -247,7 +257,7 @@ def _measure_warm(workload: Workload, session: Session, columns: dict[str, Measu
     retries = RETRIES
     for number in range(settings.rounds):
         for name in shuffled(list(estimates), settings, workload.name, number):
-            if spent[name] > settings.budget and columns[name].samples:
+            if (spent[name] > settings.budget or not settings.left) and columns[name].samples:
                 continue
             try:
                 seconds, others = _sample(session, name, estimates[name])

@@ -29,6 +29,11 @@ class Run:
     rows: dict[str, dict[str, Measured]] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def base(self) -> str:
+        """The library that the others are compared with: the first."""
+        return str(self.settings["libraries"][0])
+
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Processor, cores, memory in GiB, system, Python: what a figure means nothing without."""
@@ -68,7 +73,7 @@ def verdicts(run: Run) -> list[tuple[str, Verdict]]:
 def row_lines(name: str, run: Run) -> list[str]:
     """One row as text: what it does, then a line per library: time, ratio to minigrad, share of the limit."""
     workload, columns = BY_NAME[name], run.rows[name]
-    minigrad = columns.get("minigrad", Measured())
+    minigrad = columns.get(run.base, Measured())
     lines = [f"{name}: {workload.what}" + ("; the time of one" if workload.parts > 1 else "")]
     for library, column in columns.items():
         median, spread = column.median, column.spread
@@ -77,7 +82,7 @@ def row_lines(name: str, run: Run) -> list[str]:
             lines.append(f"  {library:<14} {shown}: {column.reason}")
             continue
         disturbed = column.disturbed(DISTURBED)
-        ratio = None if library == "minigrad" else median_ratio(column, minigrad)
+        ratio = None if library == run.base else median_ratio(column, minigrad)
         remarks = [f"x{ratio:.2f}" if ratio is not None else "",
                    share_of_limit(workload, median, run.limits),
                    *[f"{column.figure(unit):.3g} {unit}" for unit in column.figures],
@@ -127,8 +132,8 @@ def markdown(run: Run) -> str:
     lines = [f"| workload | {' | '.join(libraries)} | best peer / minigrad |", "|---" * (len(libraries) + 2) + "|"]
     for name, columns in run.rows.items():
         cells = [columns[library].shown if library in columns else "" for library in libraries]
-        ratios = [ratio for library, column in columns.items() if library != "minigrad"
-                  and (ratio := median_ratio(column, columns.get("minigrad", Measured()))) is not None]
+        ratios = [ratio for library, column in columns.items() if library != run.base
+                  and (ratio := median_ratio(column, columns.get(run.base, Measured()))) is not None]
         best = f"{min(ratios):.2f}" if ratios else "-"
         what = BY_NAME[name].what.replace("|", "\\|")
         lines.append(f"| `{name}`: {what} | {' | '.join(cells)} | {best} |")
@@ -145,7 +150,7 @@ def as_json(run: Run) -> dict[str, Any]:
     rows = {}
     for name, columns in run.rows.items():
         workload = BY_NAME[name]
-        minigrad = columns.get("minigrad", Measured())
+        minigrad = columns.get(run.base, Measured())
         rows[name] = {
             "what": workload.what, "kind": workload.kind, "work": workload.work, "unit": workload.unit,
             "libraries": {library: {**asdict(column), "median": column.median,

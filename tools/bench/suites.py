@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tools.bench import campaign, drawing
+from tools.bench.gpu import GPU, TINY
 from tools.bench.large import LARGE
 from tools.bench.libraries import PEERS
 from tools.bench.memory import MEMORY
@@ -17,23 +18,25 @@ from tools.bench.workloads import WORKLOADS, Workload
 
 @dataclass(frozen=True)
 class Suite:
-    """A table, the peers that are measured if none are named, and whether its rows are compared with the machine's
-    limits."""
+    """A table, the peers that are measured if none are named, whether its rows are compared with the machine's limits,
+    and which library is compared with the peers."""
 
     workloads: tuple[Workload, ...]
     peers: tuple[str, ...]
     limits: bool = True
+    base: str = "minigrad"
 
 
 SUITES: dict[str, Suite] = {
     "kernels": Suite(WORKLOADS, PEERS),
+    "gpu": Suite(GPU, ("torch-cuda",), limits=False, base="minigrad-cuda"),
+    "tiny": Suite(TINY, ("torch",), limits=False),
     "large": Suite(LARGE, ("torch", "torch.compile", "jax")),
     "memory": Suite(MEMORY, ("numpy", "torch", "jax")),
     "narrow": Suite(NARROW, ("numpy", "torch", "jax")),
     "overhead": Suite(OVERHEAD, ("numpy", "torch", "jax", "micrograd"), limits=False),
     campaign.PREFIX: Suite((), ("numpy", *drawing.PEERS)),
 }
-
 
 
 class Rows(dict[str, Workload]):

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ PATIENCE = 5.0  # seconds of a first call (compiling included) from which it is 
 def make_call(workload: Workload, library: Library, arrays: list[np.ndarray]) -> Callable[[], Any]:
     """One repetition of the workload, as a function of nothing that returns the finished result."""
     function = workload.function(library.name, library.style)
+    library.allow_tf32(workload.tf32)
     if workload.kind != "call":
         call: Callable[[], Any] = function(library, arrays)
         return call
@@ -132,7 +134,7 @@ def serve(name: str, threads: int) -> None:
         server = Server(LIBRARIES[name](threads))
         answer({"version": server.library.version()})
     except Exception as error:
-        answer({"reason": first_line(error)})
+        answer({"reason": first_line(error), "text": traceback.format_exc()})
         return
     for line in sys.stdin:
         request = json.loads(line)
@@ -140,7 +142,7 @@ def serve(name: str, threads: int) -> None:
             answer(getattr(server, request.pop("do"))(**request))
         except Exception as error:
             server.call = None
-            answer({"reason": first_line(error)})
+            answer({"reason": first_line(error), "text": traceback.format_exc()})
 
 
 def first_line(error: BaseException) -> str:

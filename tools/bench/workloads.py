@@ -30,7 +30,8 @@ class Workload:
     program, run once in a fresh process), "cached" (the same after another process has filled the disk caches) or
     "import" (in a fresh process). ``work`` counts floating-point operations or bytes a call, as ``unit`` says. A time
     is that of a call divided by ``parts``. A "call" has its floating-point inputs in ``dtype``, if that is given.
-    ``memory``: also by how much the process grows at the first calls, compiling included.
+    ``memory``: also by how much the process grows at the first calls, compiling included. ``tf32``: matrices of float32
+    may be multiplied as tf32.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Workload:
     parts: int = 1
     dtype: str = ""
     memory: bool = False
+    tf32: bool = False
 
     def function(self, library_name: str, style: str) -> Callable[..., Any]:
         """The function for a library: its own entry if there is one, else its style's."""
