@@ -56,8 +56,10 @@ class Target:
 
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
-    the dtypes whose tiles it multiplies in one instruction; ``native_math``: exp, log, sin … are functions of its
-    language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
+    the dtypes whose tiles it multiplies in one instruction; ``pipeline``: how many tiles of an operand are in shared
+    memory at once, one to multiply and the others on their way there, where copies go on by themselves (0: they
+    don't); ``shared_at_launch``: shared memory that a kernel may have for that; ``native_math``: exp, log, sin … are
+    functions of its language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
 
     ``steps``: patterns of kernels' names, and the steps of their stages, where they are not to be chosen.
     ``beam``: how many lists of steps a search goes on from; 0 takes those that are chosen.
@@ -80,6 +82,8 @@ class Target:
     shared: int = 0
     subgroup: int = 1
     matrix: tuple[str, ...] = ()
+    pipeline: int = 0
+    shared_at_launch: int = 0
     native_math: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     beam: int = 0
@@ -101,5 +105,5 @@ AVX512 = Target("avx512", 64, 32, abreast=4)
 NEON = Target("neon", 16, 32, abreast=4)
 GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native_math=True)
 CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,
-              matrix=("float16", "bfloat16"), native_math=True)
+              matrix=("float16", "bfloat16"), pipeline=3, shared_at_launch=163 << 10, native_math=True)
 BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON, GPU, CUDA)}

@@ -13,7 +13,7 @@ from minigrad.symbolic import Sym
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
 #   kernel    = Kernel(name, arrays, scalars, loop)      loop is its one parallel loop, or its grid
-#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Multiply
+#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Copy | Commit | Wait | Multiply
 #   value     = Const | Scalar | Local | Index | Load | Apply
 #   index     = Sym                                      an integer expression with a known range
 #
@@ -189,6 +189,36 @@ class Barrier:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Copy:
+    """A thread begins to copy ``size`` neighbours of global memory, ``source[first]`` and on, to ``to[at]`` and on, in
+    shared memory; where ``inside`` is 0 it copies zeros, and nothing is read. It goes on while the thread does; until
+    the thread's ``Wait`` nobody may touch what it writes, and other threads not before the barrier behind that."""
+
+    to: Array
+    at: Sym
+    source: Array
+    first: Sym
+    size: int
+    inside: Sym | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Commit:
+    """What copies a thread has begun since its last Commit are a group; there may be none."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wait:
+    """A thread waits until no more than the last ``groups`` groups of its copies are under way."""
+
+    groups: int
+
+
+COPIED = (4, 8, 16)
+"""Bytes that one ``Copy`` may copy."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Tile:
     """A matrix in shared memory: element (i, k) is ``array[index + i*row + k*step]``; ``row`` or ``step`` is 1."""
 
@@ -235,7 +265,7 @@ MATRIX_LANES = 32
 """Threads of a subgroup that multiplies matrices."""
 
 
-Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Multiply
+Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Copy | Commit | Wait | Multiply
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,9 +1,9 @@
 """Stage: engine and conformance use it. In: a loop nest. Out: how long its code will be.
-Next: ``verify.py``."""
+Next: ``shared.py``."""
 
 from __future__ import annotations
 
-from minigrad.kernel.ir import Apply, For, Kernel, Load, Statement, Store
+from minigrad.kernel.ir import Apply, Copy, For, Kernel, Load, Statement, Store
 from minigrad.kernel.walk import bodies_of, values, values_of
 from minigrad.symbolic import Sym, coefficient
 
@@ -42,6 +42,8 @@ def instructions(kernel: Kernel) -> int:
                     lanes = statement.var, extent
             elif isinstance(statement, Store):
                 total += times * _accesses(statement.index, lane)
+            elif isinstance(statement, Copy):
+                total += 3 * times
             for value in values(values_of(statement)):
                 if id(value) not in counted:
                     counted.add(id(value))

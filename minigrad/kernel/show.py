@@ -14,7 +14,9 @@ from minigrad.kernel.ir import (
     Apply,
     Array,
     Barrier,
+    Commit,
     Const,
+    Copy,
     Fold,
     For,
     If,
@@ -30,6 +32,7 @@ from minigrad.kernel.ir import (
     Store,
     Tile,
     Value,
+    Wait,
 )
 from minigrad.kernel.walk import operands, values
 from minigrad.ops import SCALAR_OPS, Op
@@ -122,6 +125,12 @@ class Printer:
             self.line(depth, f"{s.array.scope} {_array(s.array)}{init}")
         elif isinstance(s, Fold):
             self.line(depth, f"{s.name} = fold {s.op} of {s.array.name}")
+        elif isinstance(s, Copy):
+            inside = "" if s.inside is None else f" if {s.inside}, else 0"
+            self.line(depth, f"begin {s.to.name}[{s.at}] = {s.source.name}[{s.first}], {s.size} elements{inside}")
+        elif isinstance(s, (Commit, Wait)):
+            words = f"wait for all but {s.groups} groups of copies" if isinstance(s, Wait) else "commit copies"
+            self.line(depth, words)
         elif isinstance(s, Multiply):
             a, b = _tile(s.a, s.rows, s.depth), _tile(s.b, s.columns, s.depth)
             self.line(depth, f"{s.sums.name} += {s.dtype.name} product of {a} and {b}")

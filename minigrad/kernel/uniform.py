@@ -1,6 +1,6 @@
 """Stage: the checker asks it, lowering may. In: a kernel in the GPU form. Out: a barrier (or ``Multiply``) that some
 threads of a workgroup may not come to, and why. A value is uniform if all threads of a workgroup have the same.
-Next: ``show.py``."""
+Next: ``copies.py``."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from math import prod
 
 from minigrad.dtype import bool_, float32, int64, uint16, uint32
 from minigrad.errors import VerifyError
+from minigrad.kernel.copies import unfinished_copy
 from minigrad.kernel.ir import (
+    COPIED,
     DOT2,
     MATRIX_DEPTH,
     MATRIX_LANES,
@@ -19,7 +21,9 @@ from minigrad.kernel.ir import (
     Apply,
     Array,
     Barrier,
+    Commit,
     Const,
+    Copy,
     Fold,
     For,
     If,
@@ -35,6 +39,7 @@ from minigrad.kernel.ir import (
     Store,
     Tile,
     Value,
+    Wait,
 )
 from minigrad.kernel.show import show_statement, show_value
 from minigrad.kernel.uniform import divergent_barrier, divided_multiply
@@ -57,14 +62,15 @@ def verify(kernel: Kernel) -> Kernel:
     Checked: names are bound before use and bound once; the dtypes of every operation; ranges of loops; that
     every unguarded access provably stays inside its array; what vector loops may hold; that register
     accesses are constant once unrolled; ``written`` flags; one parallel loop, outermost, or one grid with one
-    block loop; that all threads of a workgroup come to a barrier or none does. (That no threads race is checked by
-    ``interpret``.)
+    block loop; that all threads of a workgroup come to a barrier or none does; that what is copied meanwhile is read
+    behind a Wait and a barrier. (That no threads race is checked by ``interpret``.)
     """
     checker = _Checker(kernel)
     checker.head()
     checker.block((kernel.loop,))
     checker.written()
     checker.barriers()
+    checker.copies()
     return kernel
 
 
@@ -134,6 +140,12 @@ class _Checker:
         if found is not None:
             self.statement, cause = found
             self.fail(f"the threads of a subgroup could multiply different tiles: an index depends on {cause}")
+
+    def copies(self) -> None:
+        found = unfinished_copy(self.kernel)
+        if found is not None:
+            self.statement, why = found
+            self.fail(why)
 
     # --- statements ------------------------------------------------------------------------------------------
 
@@ -263,6 +275,30 @@ class _Checker:
 
     def check_barrier(self, s: Barrier) -> None:
         self.require(self.kernel.loop.kind == "grid", "a barrier in a parallel loop: only threads of a workgroup meet")
+
+    def check_copy(self, s: Copy) -> None:
+        self.require(s.to.scope == "shared" and s.source.scope == "global" and s.to.dtype.size == s.source.dtype.size,
+                     f"a copy is from global to shared memory of one size of elements, not from {s.source.scope} "
+                     f"{s.source.name} to {s.to.scope} {s.to.name}")
+        for array in (s.to, s.source):
+            self.require(id(array) in self.arrays, f"{array.name} is not alive here")
+        self.require(s.size * s.to.dtype.size in COPIED,
+                     f"a copy is of {', '.join(map(str, COPIED))} bytes, not {s.size * s.to.dtype.size}")
+        for index in (s.at, s.first, *(() if s.inside is None else (s.inside,))):
+            self.index(index)
+        self.require((s.at % s.size).hi == 0, f"{s.to.name}[{s.at}] is not at a multiple of {s.size} elements")
+        self.require(s.at.lo >= 0 and s.at.hi + s.size <= s.to.size,
+                     f"a copy can reach {s.to.name}[{s.at.lo}..{s.at.hi + s.size - 1}], outside 0..{s.to.size - 1}")
+        self.require(s.inside is None or (s.inside.lo >= 0 and s.inside.hi <= 1), f"{s.inside} is not 0 or 1")
+        self.require(s.inside is not None or (s.first.lo >= 0 and s.first.hi + s.size <= s.source.size),
+                     f"a copy can read {s.source.name}[{s.first.lo}..{s.first.hi + s.size - 1}], outside "
+                     f"0..{s.source.size - 1}")
+
+    def check_commit(self, s: Commit) -> None:
+        pass
+
+    def check_wait(self, s: Wait) -> None:
+        self.require(s.groups >= 0, f"Wait leaves {s.groups} groups")
 
     def check_multiply(self, s: Multiply) -> None:
         threads = self.kernel.workgroup

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from minigrad.kernel.ir import (
     Apply,
+    Copy,
     Fold,
     For,
     If,
@@ -52,6 +53,8 @@ def indices_of(node: Statement | Value) -> tuple[Sym, ...]:
         return (node.index,)
     if isinstance(node, Multiply):
         return (node.a.index, node.b.index)
+    if isinstance(node, Copy):
+        return (node.at, node.first) if node.inside is None else (node.at, node.first, node.inside)
     return (node.start, node.stop) if isinstance(node, For) else ()
 
 
@@ -200,6 +203,8 @@ class _Rebuilder:
             s = _with(s, index=self.index(s.index), value=self.value(s.value), guard=self.guard(s.guard))
         elif isinstance(s, (Let, LetIndex)):
             s = _with(s, value=self.value(s.value))
+        elif isinstance(s, Copy):
+            s = _with(s, at=self.index(s.at), first=self.index(s.first), inside=self.guard(s.inside))
         elif isinstance(s, Multiply):
             s = _with(s, **{side: _with(tile, index=self.index(tile.index)) for side, tile in (("a", s.a), ("b", s.b))})
         return s if self.statement_function is None else self.statement_function(s)

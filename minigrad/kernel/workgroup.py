@@ -5,6 +5,7 @@ Next: ``render/``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -18,6 +19,8 @@ from minigrad.kernel.ir import (
     Alloc,
     Array,
     Barrier,
+    Commit,
+    Copy,
     Fold,
     For,
     If,
@@ -28,6 +31,7 @@ from minigrad.kernel.ir import (
     Multiply,
     Store,
     Tile,
+    Wait,
 )
 from minigrad.kernel.machine import Machine, Memory
 from minigrad.symbolic import Sym, children, evaluate, variables
@@ -52,6 +56,8 @@ class Workgroup(Machine):
         self.group = 0
         self.interval = 0  # counts barriers and workgroups
         self.watches: dict[tuple[int, int], list[_Watch]] = {}  # of what the kernel writes, by name or by another one
+        self.begun: list[_Begun] = []
+        self.committed = np.zeros(self.size, np.int64)  # groups of copies of each thread
 
     def iteration(self, at: int) -> None:
         if not self.watches:
@@ -59,6 +65,9 @@ class Workgroup(Machine):
         self.group = at
         self.interval += 1
         super().iteration(at)
+        if self.begun:
+            raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: it ends while copies to "
+                            f"{self.begun[0].array.name} are under way")
 
     # --- statements --------------------------------------------------------------------------------------------
 
@@ -149,6 +158,49 @@ class Workgroup(Machine):
                             f"barrier that thread {missing} does not come to")
         self.interval += 1
 
+    def do_copy(self, s: Copy) -> None:
+        """What is read is what is there when the copy ends. Until then the elements are not set."""
+        threads = self.active
+        offsets = np.arange(s.size)
+        at = np.broadcast_to(self.index(s.at), self.size)[threads][:, None] + offsets
+        first = np.broadcast_to(self.index(s.first), self.size)[threads][:, None] + offsets
+        inside = np.broadcast_to(1 if s.inside is None else self.index(s.inside), self.size)[threads] != 0
+        who = np.repeat(threads, s.size)
+        for array, where, read in ((s.to, at, threads), (s.source, first[inside], threads[inside])):
+            bad = np.flatnonzero(((where < 0) | (where >= array.size)).any(1))
+            if len(bad):
+                raise IndexError(f"{array.name}[{where[bad[0]][0]}] and on is outside the array's 0..{array.size - 1}"
+                                 f"{self.who(read[bad[0]])}")
+        self.note(s.source, np.repeat(threads[inside], s.size), first[inside].reshape(-1), None)
+        self.note(s.to, who, at.reshape(-1), np.zeros(at.size, bool))
+        memory = self.memory[id(s.to)]
+        assert memory.known is not None
+        memory.known[at] = False
+        self.begun.append(_Begun(s.to, s.source, threads, self.committed[threads], at, first, inside))
+
+    def do_commit(self, s: Commit) -> None:
+        self.committed[self.active] += 1
+
+    def do_wait(self, s: Wait) -> None:
+        waits = np.isin(self.all, self.active)
+        left = []
+        for b in self.begun:
+            done = waits[b.threads] & (b.group < self.committed[b.threads] - s.groups)
+            self.end(b.some(done))
+            if not done.all():
+                left.append(b.some(~done))
+        self.begun = left
+
+    def end(self, b: _Begun) -> None:
+        """The copies are done."""
+        memory, source = self.memory[id(b.array)], self.memory[id(b.source)].elements
+        assert memory.known is not None
+        read = np.where(b.inside[:, None], b.first, 0)
+        elements = np.where(b.inside[:, None], source[read], 0) if len(source) else np.zeros(b.at.shape)
+        self.note(b.array, np.repeat(b.threads, b.at.shape[1]), b.at.reshape(-1), np.zeros(b.at.size, bool))
+        memory.elements[b.at] = elements.astype(source.dtype).view(memory.elements.dtype)
+        memory.known[b.at] = True
+
     def do_multiply(self, s: Multiply) -> None:
         if len(self.active) != self.size:
             missing = np.setdiff1d(self.all, self.active)[0]
@@ -183,7 +235,7 @@ class Workgroup(Machine):
                              f"{self.who(lane[bad[0]])}")
         if memory.known is not None and not memory.known[at].all():
             bad = np.flatnonzero(~memory.known[at])[0]
-            raise ValueError(f"{tile.array.name}[{at[bad]}] is read but was never set{self.who(lane[bad])}")
+            raise self.unset(tile.array, at[bad], lane[bad])
         for reader in (lane, lane + 1):
             self.note(tile.array, reader, at, None)
         found = memory.elements[at]
@@ -207,7 +259,7 @@ class Workgroup(Machine):
         where = (threads, at) if memory.elements.ndim == 2 else at
         if memory.known is not None and not memory.known[where].all():
             bad = np.flatnonzero(~memory.known[where])[0]
-            raise ValueError(f"{v.array.name}[{at[bad]}] is read but was never set{self.who(threads[bad])}")
+            raise self.unset(v.array, at[bad], threads[bad])
         if memory.elements.ndim == 1:
             self.note(v.array, threads, at, None)
         out[threads] = memory.elements[where]
@@ -224,6 +276,16 @@ class Workgroup(Machine):
             raise IndexError(f"{array.name}[{at[bad[0]]}] is outside the array's 0..{array.size - 1}"
                              f"{self.who(threads[bad[0]])}")
         return threads, at
+
+    def unset(self, array: Array, at: int, thread: int) -> Exception:
+        """The error of a thread that reads an element which is not set, or not yet."""
+        for b in self.begun:
+            found = np.argwhere(b.at == at)
+            if b.array is array and len(found):
+                other = b.threads[found[0][0]]
+                return RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: thread {thread} reads "
+                                 f"{array.name}[{at}], and the copy of thread {other} to it is under way")
+        return ValueError(f"{array.name}[{at}] is read but was never set{self.who(thread)}")
 
     # --- races -------------------------------------------------------------------------------------------------
 
@@ -259,6 +321,24 @@ class Workgroup(Machine):
         why = "no barrier is between" if kind == "thread" else "nothing orders workgroups"
         raise RaceError(f"kernel {self.kernel.name}{where}: {kind} {one} {does} {array.name}[{at}], {kind} {other} "
                         f"{other_does}, and {why}")
+
+
+@dataclass
+class _Begun:
+    """Copies that threads have begun: a row of ``at`` and ``first`` each."""
+
+    array: Array
+    source: Array
+    threads: np.ndarray
+    group: np.ndarray
+    at: np.ndarray
+    first: np.ndarray
+    inside: np.ndarray
+
+    def some(self, which: np.ndarray) -> _Begun:
+        """Those of some threads."""
+        return _Begun(self.array, self.source, self.threads[which], self.group[which], self.at[which],
+                      self.first[which], self.inside[which])
 
 
 class _Marks:

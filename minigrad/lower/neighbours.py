@@ -119,6 +119,8 @@ def _on_gpu(chosen: Chosen) -> Iterator[Steps]:
     steps = chosen.steps
     for step in steps.named("multiply") + steps.named("matrix"):
         yield from _tiles(steps, step)
+    if steps.named("matrix"):
+        yield from _pipelines(chosen)
     for i, step in enumerate(steps.all):
         before, after = steps.all[:i], steps.all[i + 1:]
         if step.name in ("keep", "coalesce", "lanes", "split", "accumulate") and chosen.strategy != "contraction":
@@ -137,6 +139,15 @@ def _on_gpu(chosen: Chosen) -> Iterator[Steps]:
             yield steps + [Step("coalesce", (reduced[-1],))]
         if not steps.named("lanes"):
             yield steps + [Step("lanes", (reduced[-1], 2))]
+
+
+def _pipelines(chosen: Chosen) -> Iterator[Steps]:
+    """A tile more on its way, or less; none."""
+    others = Steps(tuple([step for step in chosen.steps if step.name != "pipeline"]))
+    last = [name for name in chosen.sizes if name.startswith("r")][-1]
+    stages = chosen.steps.count("pipeline", last)
+    yield others
+    yield from (others + [Step("pipeline", (last, n))] for n in (stages - 1, stages + 1, 3) if n > 1)
 
 
 def _tiles(steps: Steps, multiply: Step) -> Iterator[Steps]:

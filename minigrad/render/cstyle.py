@@ -15,7 +15,9 @@ from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
     Alloc,
     Array,
+    Commit,
     Const,
+    Copy,
     Fold,
     For,
     If,
@@ -30,6 +32,7 @@ from minigrad.kernel.ir import (
     Statement,
     Store,
     Value,
+    Wait,
 )
 from minigrad.kernel.walk import indices_of, operands, statements, values, values_of
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
@@ -106,7 +109,8 @@ class CStyleRenderer(Language):
         self.indent = 0
         self.parts = 0
         self.read = _names_read(kernel)
-        self.used = self.read | {s.array.name for s in statements(kernel) if isinstance(s, Store)}
+        self.used = self.read | {s.array.name if isinstance(s, Store) else s.to.name for s in statements(kernel)
+                                 if isinstance(s, (Store, Copy))}
         self.open(self.head(kernel) + " {")
         for line in self.unpack(kernel):
             self.line(line)
@@ -159,6 +163,8 @@ class CStyleRenderer(Language):
             self.fold(s)
         elif isinstance(s, Multiply):
             self.multiply(s)
+        elif isinstance(s, (Copy, Commit, Wait)):
+            self.copying(s)
         else:
             self.line(self.need(self.barrier, "barrier"))
 
@@ -270,6 +276,10 @@ class CStyleRenderer(Language):
     def multiply(self, s: Multiply) -> None:
         """The line in which a subgroup multiplies two tiles."""
         self.need(None, "matrix instructions")
+
+    def copying(self, s: Copy | Commit | Wait) -> None:
+        """The line that begins a copy to shared memory, makes a group of those begun, or waits for groups."""
+        self.need(None, "copies that go on while a thread does")
 
     # --- values --------------------------------------------------------------------------------------------------
 
@@ -450,6 +460,8 @@ def _names_read(kernel: Kernel) -> set[str]:
             read.update((s.name, s.array.name))
         elif isinstance(s, Multiply):
             read.update((s.sums.name, s.a.array.name, s.b.array.name))
+        elif isinstance(s, Copy):
+            read.add(s.source.name)
         for v in nodes:
             if isinstance(v, (Local, Scalar)):
                 read.add(v.name)

@@ -10,10 +10,12 @@ from typing import ClassVar
 
 from minigrad.dtype import float32, uint16
 from minigrad.errors import CompileError
-from minigrad.kernel.ir import Alloc, Apply, Fold, For, Kernel, Load, Multiply, Value
+from minigrad.kernel.ir import Alloc, Apply, Array, Commit, Copy, Fold, For, Kernel, Load, Multiply, Value, Wait
+from minigrad.kernel.shared import SharedLayout
 from minigrad.ops import Op
 from minigrad.render.cstyle import CStyleRenderer
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, is_half, short
+from minigrad.render.cuda_copies import COPY_HELPERS
 from minigrad.render.cuda_matrix import multiply_helpers
 from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
 from minigrad.render.cuda_words import LOAD_WORDS, copies
@@ -80,6 +82,7 @@ class CudaRenderer(CStyleRenderer):
 
     def kernel(self, kernel: Kernel) -> str:
         self.copies = copies(kernel)
+        self.layout, self.begun = SharedLayout(kernel), False
         self.words = {id(c.held) for c in self.copies.values()}
         return super().kernel(kernel)
 
@@ -126,6 +129,8 @@ class CudaRenderer(CStyleRenderer):
         array, init = s.array, s.init
         if id(array) in self.words:
             self.line(f"Words<{array.lanes // 2}> {self.name(array.name)}[{array.size // array.lanes}];")
+        elif array.scope == "shared" and array.name in self.used and self.layout.at_launch:
+            self.shared_part(array)
         elif array.scope == "shared" and array.name in self.used and array.size * array.dtype.size >= ALIGNMENT:
             self.line(f"__shared__ alignas({ALIGNMENT}) {self.memory(array.dtype)} {self.name(array.name)}"
                       f"[{array.size}];")
@@ -134,6 +139,25 @@ class CudaRenderer(CStyleRenderer):
             self.line(f"{self.element(array)} {self.name(array.name)}[{array.size}] = {{{values}}};")
         else:
             super().alloc(s)
+
+    def shared_part(self, array: Array) -> None:
+        """An array in the memory that a launch gives, where there is more of it than a text may declare."""
+        if not self.begun:
+            self.begun = True
+            self.line(f"extern __shared__ __align__({self.layout.alignment}) unsigned char shared_memory[];")
+        kind, at = self.memory(array.dtype), self.layout.offsets[array.name]
+        self.line(f"{kind} *const {self.name(array.name)} = ({kind} *)(shared_memory + {at});")
+
+    def copying(self, s: Copy | Commit | Wait) -> None:
+        for name, text in COPY_HELPERS.items():
+            self.helpers.setdefault(name, text)
+        if not isinstance(s, Copy):
+            self.line("commit_copies();" if isinstance(s, Commit) else f"wait_copies<{s.groups}>();")
+            return
+        to, source = (f"{self.name(array.name)} + {self.index_text(at).inside(PLUS)}"
+                      for array, at in ((s.to, s.at), (s.source, s.first)))
+        inside = "true" if s.inside is None else self.index(s.inside)
+        self.line(f"copy_async<{s.size * s.to.dtype.size}>({to}, {source}, {inside});")
 
     def fold(self, s: Fold) -> None:
         """A short one is written out."""

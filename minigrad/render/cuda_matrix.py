@@ -7,6 +7,8 @@ holds which elements."""
 
 from __future__ import annotations
 
+from minigrad.render.cuda_copies import SHARED_ADDRESS
+
 # Lane l of a subgroup holds sums (l/4 + 8*(e/2), 2*(l%4) + e%2), e = 0..3, of each 16 x 8 block.
 _HEAD = """template <int ROWS, int COLUMNS, int DEPTH, int A_ROW, int A_STEP, int B_ROW, int B_STEP>
 __device__ inline void {kind}_multiply(float *sums, const {type} *a, const {type} *b) {{
@@ -54,8 +56,7 @@ _HALF_LOADS = """\
 
 _HALF_MATRICES = """#ifndef MINIGRAD_EMULATION
 template <bool TURNED> __device__ inline void load_matrices(unsigned int *to, const unsigned short *row) {
-  unsigned int from;
-  asm("{ .reg .u64 whole; cvta.to.shared.u64 whole, %1; cvt.u32.u64 %0, whole; }" : "=r"(from) : "l"(row));
+  const unsigned int from = shared_address(row);
   if (TURNED)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from) : "memory");
@@ -100,5 +101,5 @@ def multiply_helpers(kind: str) -> dict[str, str]:
     else:
         fields = {"type": "unsigned short", "value": f"{kind}_value", "step": 16, "shape": "m16n8k16",
                   "loads": _HALF_LOADS}
-        before = {"load_matrices": _HALF_MATRICES}
+        before = {"shared_address": SHARED_ADDRESS, "load_matrices": _HALF_MATRICES}
     return {**before, f"{kind}_multiply": _HEAD.format(kind=kind, name=kind, **fields)}

@@ -1,7 +1,7 @@
 """Stage: inside the CUDA renderer. In: a kernel. Out: its register arrays whose 16-bit elements are only ever copied,
 a vector at a time, from global memory, or from zeros, and to shared memory: they are kept as words, which no
 instruction takes apart, so that nothing waits for a load before the store.
-Next: ``cuda_matrix.py``."""
+Next: ``cuda_copies.py``."""
 
 from __future__ import annotations
 

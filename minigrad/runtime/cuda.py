@@ -19,6 +19,7 @@ import numpy as np
 from minigrad import config, target
 from minigrad.dtype import DType
 from minigrad.errors import CompileError, LaunchError
+from minigrad.kernel.shared import SharedLayout
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, nvrtc
 from minigrad.runtime.buffer import Buffer
@@ -127,7 +128,9 @@ class CudaDevice(Device):
         programs = [p for part in zip(codes, texts, names, strict=True) for p in self.load(*part)]
         for program, kernel in zip(programs, kernels, strict=True):
             program.kernel = kernel
-            loaded(program)
+            made = loaded(program)
+            if made.shared:
+                self.queue.use().allow_shared(made.function, made.shared)
         return programs
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
@@ -224,8 +227,10 @@ def with_settings(found: Target) -> Target:
 
 def target_of(properties: Properties) -> Target:
     """What scheduling and lowering may assume of a GPU."""
-    matrix = ("float16", "bfloat16") if properties.major >= 8 else ()  # earlier ones multiply smaller tiles
+    new = properties.major >= 8
+    matrix = ("float16", "bfloat16") if new else ()  # earlier ones multiply smaller tiles
     return replace(target.CUDA, name=f"sm_{properties.major}{properties.minor}", matrix=matrix,
+                   pipeline=target.CUDA.pipeline if new else 0, shared_at_launch=properties.shared_at_launch,
                    shared=min(properties.shared_memory, target.CUDA.shared),
                    workgroup=min(properties.max_threads, target.CUDA.workgroup),
                    subgroup=properties.warp_size, l2=properties.l2_cache_size,
@@ -238,10 +243,11 @@ class Loaded:
 
     def __init__(self, program: CompiledKernel) -> None:
         self.module, self.function = program.owner
-        self.threads = 1
+        self.threads, self.shared = 1, 0
         arrays, dtypes = 0, list[DType]()
         if program.kernel is not None:
             self.threads = program.kernel.workgroup or 1
+            self.shared = SharedLayout(program.kernel).launched
             arrays, dtypes = len(program.kernel.arrays), [s.dtype for s in program.kernel.scalars]
         self.dtypes = dtypes
         self.halves = any(dtype.is_float and dtype.size == 2 for dtype in dtypes)
@@ -261,7 +267,7 @@ class Loaded:
                 self.pack(self.values, 0, *addresses, *scalars)
             except (struct.error, OverflowError):  # a number that is to wrap, or to become infinite
                 self.pack(self.values, 0, *addresses, *self.converted(scalars))
-        return GridLaunch(self.function, blocks, self.threads, self.parameters)
+        return GridLaunch(self.function, blocks, self.threads, self.parameters, self.shared)
 
     def converted(self, scalars: Sequence[Any]) -> list[float]:
         """The numbers as the kernel's types hold them."""

@@ -28,7 +28,8 @@ class CudaError(RuntimeError):
 
 @dataclass(frozen=True)
 class Properties:
-    """What a GPU is. Sizes are in bytes; ``shared_memory`` is what a block may have."""
+    """What a GPU is. Sizes are in bytes; ``shared_memory`` is what a block may have, ``shared_at_launch`` if it asks
+    for it when it is launched."""
 
     name: str
     major: int
@@ -39,15 +40,18 @@ class Properties:
     max_threads: int
     warp_size: int
     l2_cache_size: int
+    shared_at_launch: int = 0
 
 
 class GridLaunch(NamedTuple):
-    """One launch: ``parameters`` is the address of a table with the addresses of the kernel's parameters."""
+    """One launch: ``parameters`` is the address of a table with the addresses of the kernel's parameters, ``shared``
+    the bytes of shared memory that it gives beside what the kernel declares."""
 
     function: Any
     blocks: int
     threads: int
     parameters: int
+    shared: int = 0
 
 
 def library_missing() -> str | None:
@@ -96,7 +100,8 @@ class Driver:
         name = self.call("cuDeviceGetName", 256, device).split(b"\0")[0].decode()
         return Properties(name, attribute(_MAJOR), attribute(_MINOR), self.call("cuDeviceTotalMem", device),
                           attribute("MULTIPROCESSOR_COUNT"), attribute("MAX_SHARED_MEMORY_PER_BLOCK"),
-                          attribute("MAX_THREADS_PER_BLOCK"), attribute("WARP_SIZE"), attribute("L2_CACHE_SIZE"))
+                          attribute("MAX_THREADS_PER_BLOCK"), attribute("WARP_SIZE"), attribute("L2_CACHE_SIZE"),
+                          attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"))
 
     def open(self, index: int) -> Any:
         """The device's primary context, which PyTorch and others use too."""
@@ -183,8 +188,13 @@ class Driver:
     def function(self, module: Any, name: str) -> Any:
         return self.call("cuModuleGetFunction", module, name.encode())
 
+    def allow_shared(self, function: Any, nbytes: int) -> None:
+        """Let launches of a function give so many bytes of shared memory."""
+        self.call("cuFuncSetAttribute", function,
+                  self.cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, nbytes)
+
     def launch(self, grid: GridLaunch, stream: Any) -> None:
-        status, = self.cuda.cuLaunchKernel(grid.function, grid.blocks, 1, 1, grid.threads, 1, 1, 0, stream,
+        status, = self.cuda.cuLaunchKernel(grid.function, grid.blocks, 1, 1, grid.threads, 1, 1, grid.shared, stream,
                                            grid.parameters, 0)
         if status:
             self.fail(status)
@@ -224,5 +234,6 @@ class Driver:
         node.func = launch.function
         node.gridDimX, node.blockDimX = launch.blocks, launch.threads
         node.gridDimY = node.gridDimZ = node.blockDimY = node.blockDimZ = 1
+        node.sharedMemBytes = launch.shared
         node.kernelParams = launch.parameters
         return node

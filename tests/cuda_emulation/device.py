@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import minigrad
 from minigrad.errors import DeviceUnavailable, LaunchError
+from minigrad.kernel.shared import SharedLayout
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, cc
 from minigrad.runtime.cuda import with_settings
@@ -44,8 +45,9 @@ may overflow. Pages nobody touches cost nothing."""
 
 _SHARED = re.compile(r"__shared__\s+(?:alignas\(\d+\)\s+)?([\w ]+?)\s+(\w+)((?:\[[^\]]*\])+)\s*;")
 _HEAD = re.compile(r"(__global__\s+void\s+__launch_bounds__\s*\(\s*(\d+)[^)]*\)\s*)(\w+)\s*\(")
+_AT_LAUNCH = re.compile(r"extern __shared__ __align__\(\d+\) unsigned char (\w+)\[\];")
 _RUN = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-                        ctypes.c_void_p)
+                        ctypes.c_void_p, ctypes.c_size_t)
 
 
 def compiler() -> str | None:
@@ -136,9 +138,10 @@ class CudaEmulationDevice(Device):
             return
         arrays = struct.pack(f"={len(addresses)}Q", *addresses)
         letters = "".join(_letter(program, i, number) for i, number in enumerate(scalars))
+        at_launch = SharedLayout(program.kernel).launched if program.kernel is not None else 0
         with run_lock:
             numbers = struct.pack(f"={letters}", *scalars)
-            problem = _RUN(program.address)(arrays, numbers, 0, iterations, self._stacks[1])
+            problem = _RUN(program.address)(arrays, numbers, 0, iterations, self._stacks[1], at_launch)
         if problem is not None:
             raise LaunchError(f"device {self.name} cannot run kernel {program.name}: {problem.decode()}\n\n"
                               f"{_numbered(program.source)}")
@@ -159,13 +162,15 @@ def translation_unit(text: str, threads: dict[str, int]) -> str:
     >>> "  SHARED(float, b, [8]);" in translation_unit(kernel, {"k": 8})
     True
     """
-    body = _SHARED.sub(r"SHARED(\1, \2, \3);", text)
+    body = _AT_LAUNCH.sub(r"SHARED_AT_LAUNCH(\1);", text)
+    body = _SHARED.sub(r"SHARED(\1, \2, \3);", body)
     body = _HEAD.sub(r"\1kernel_\3(", body)  # a kernel may have the name of a function of the C library
     entries = "".join(f"""
 static emulation::SharedMemory *shared_{name};
 extern "C" const char *emulate_{name}(void **arrays, const int64_t *scalars, int64_t begin, int64_t end,
-                                      char *stacks) {{
-  return emulation::launch("{name}", kernel_{name}, shared_{name}, {count}, arrays, scalars, begin, end, stacks);
+                                      char *stacks, size_t at_launch) {{
+  return emulation::launch("{name}", kernel_{name}, shared_{name}, {count}, arrays, scalars, begin, end, stacks,
+                           at_launch);
 }}
 """ for name, count in threads.items())
     return f'#include "{HEADER.name}"\n#line 1 "kernels.cu"\n{body}\n{entries}'

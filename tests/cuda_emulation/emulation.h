@@ -5,6 +5,7 @@
 //   - a barrier that some threads of a block reach and others don't, or that they reach in different lines;
 //   - shared memory that is read before it is written: each block finds it full of ones (NaN, -1);
 //   - shared memory that is written next to an array, and more of it than a block may have;
+//   - a missing wait for copies that threads begin: until the wait there are ones where the copy goes;
 //   - a missing barrier, mostly: threads take turns in orders that change from barrier to barrier, so that some read
 //     what others have not written yet, or have written already.
 //
@@ -26,12 +27,14 @@
 #include <tuple>
 #include <type_traits>
 #include <ucontext.h>
+#include <vector>
 
 namespace emulation {
 
 constexpr unsigned MOST_THREADS = 1024, WARP = 32, ORDERS = 5;
 constexpr size_t STACK = 128 << 10;          // bytes a fibre has; the caller brings one more than MOST_THREADS
 constexpr size_t MOST_SHARED = 48 << 10;     // bytes a block may declare, on every card
+constexpr size_t MOST_AT_LAUNCH = 227 << 10; // bytes a launch may give, on the largest
 constexpr uint64_t MARK = 0x5afe5afe5afe5afe;  // at the end of each stack; gone if a thread needed more
 
 struct Triple { unsigned x, y, z; };
@@ -56,18 +59,25 @@ struct SharedMemory {  // an array of one kernel; made when the first thread com
 #else
   static constexpr size_t GUARD = 64;
 #endif
+  static constexpr size_t ALIGNED = 1024;
   const char *name;
   size_t bytes;
+  bool declared;         // in the text; else the launch gives it
   unsigned char *memory;
   SharedMemory *next;
 
-  SharedMemory(const char *name, size_t bytes);
+  SharedMemory(const char *name, size_t bytes, bool declared = true);
   void fill() { memset(memory, 0xff, bytes); }
   bool whole() const {
     for (size_t i = 0; i < GUARD; i++)
       if (memory[-1 - (ptrdiff_t)i] != 0xa5 || memory[bytes + i] != 0xa5) return false;
     return true;
   }
+};
+
+// What the launch gives: the kernel says where in it its arrays are.
+struct SharedAtLaunch : SharedMemory {
+  explicit SharedAtLaunch(const char *name);
 };
 
 template <class Array> struct Shared : SharedMemory {
@@ -91,22 +101,32 @@ struct State {
   const void *slots[MOST_THREADS];  // what threads show to their warp
   jmp_buf scheduler;
   char message[1024];
+  size_t at_launch;                 // bytes of shared memory that the launch gives
 };
+
+// Copies that a thread has begun, each in the group of its number.
+struct Begun { void *to; const void *from; unsigned bytes, group; };
+static std::vector<Begun> begun[MOST_THREADS];
+static unsigned committed[MOST_THREADS];
 
 static State state;
 static Fibre fibres[MOST_THREADS];
 static Triple thread_index, block_index, block_size, grid_size;
 static unsigned orders[ORDERS][MOST_THREADS];  // the first upwards, the others shuffled
 
-inline SharedMemory::SharedMemory(const char *name, size_t bytes) : name(name), bytes(bytes), next(*state.shared) {
+inline SharedMemory::SharedMemory(const char *name, size_t bytes, bool declared)
+    : name(name), bytes(bytes), declared(declared), next(*state.shared) {
+  constexpr size_t before = GUARD ? ALIGNED : 0;
   void *start = nullptr;
-  if (posix_memalign(&start, 64, bytes + 2 * GUARD)) abort();
+  if (posix_memalign(&start, ALIGNED, before + bytes + GUARD)) abort();
   unsigned char *whole = static_cast<unsigned char *>(start);
-  memset(whole, 0xa5, bytes + 2 * GUARD);
-  memory = whole + GUARD;
+  memset(whole, 0xa5, before + bytes + GUARD);
+  memory = whole + before;
   fill();
   *state.shared = this;
 }
+
+inline SharedAtLaunch::SharedAtLaunch(const char *name) : SharedMemory(name, state.at_launch, false) {}
 
 __attribute__((format(printf, 1, 2))) static const char *complain(const char *format, ...) {
   int n = snprintf(state.message, sizeof state.message, "block %u: ", state.block);
@@ -223,6 +243,7 @@ static const char *divergence() {
 static const char *run_block() {
   for (SharedMemory *s = *state.shared; s; s = s->next) s->fill();
   state.started = state.returned = state.turns = 0;
+  for (unsigned t = 0; t < state.threads; t++) begun[t].clear(), committed[t] = 0;
   while (state.started < state.threads) resume(state.idles ? state.idle[--state.idles] : new_fibre());
   while (state.returned < state.threads) {
     bool met[MOST_THREADS / WARP], some = false, all = all_wait(0, state.threads, Wait::BLOCK);
@@ -237,8 +258,10 @@ static const char *run_block() {
   size_t total = 0;
   for (SharedMemory *s = *state.shared; s; s = s->next) {
     if (!s->whole()) return complain("something is written outside of shared array %s", s->name);
-    total += s->bytes;
+    total += s->declared ? s->bytes : 0;
   }
+  for (unsigned t = 0; t < state.threads; t++)
+    if (!begun[t].empty()) return complain("thread %u ends before a copy that it has begun", t);
   if (total > MOST_SHARED) return complain("%zu bytes of shared memory, a block has %zu", total, MOST_SHARED);
   for (unsigned n = 0; n < state.fibres; n++)
     if (*fibres[n].mark != MARK) return complain("a thread needs more than %zu bytes of stack", STACK);
@@ -261,7 +284,8 @@ template <class P> static P take(void **&arrays, const int64_t *&scalars) {
 // Run a kernel's blocks from begin to end; what went wrong, or null.
 template <class... P>
 static const char *launch(const char *name, void (*kernel)(P...), SharedMemory *&shared, unsigned threads,
-                          void **arrays, const int64_t *scalars, int64_t begin, int64_t end, char *stacks) {
+                          void **arrays, const int64_t *scalars, int64_t begin, int64_t end, char *stacks,
+                          size_t at_launch) {
   struct Call {
     void (*kernel)(P...);
     std::tuple<P...> arguments;
@@ -274,12 +298,15 @@ static const char *launch(const char *name, void (*kernel)(P...), SharedMemory *
   state.arguments = &call;
   state.stacks = stacks;
   state.shared = &shared;
+  state.at_launch = at_launch;
   state.idles = state.fibres = state.block = 0;
   memset(state.waiting, 0, sizeof state.waiting);
   block_size = {threads, 1, 1};
   grid_size = {static_cast<unsigned>(end), 1, 1};
   thread_index = block_index = {0, 0, 0};
   if (threads < 1 || threads > MOST_THREADS) return complain("%u threads, a block has 1 to %u", threads, MOST_THREADS);
+  if (at_launch > MOST_AT_LAUNCH)
+    return complain("%zu bytes of shared memory at the launch, a block has %zu", at_launch, MOST_AT_LAUNCH);
   make_orders();
   if (end > INT32_MAX) return complain("%lld blocks, a grid has at most %d", (long long)end, INT32_MAX);
   for (int64_t block = begin; block < end; block++) {
@@ -310,6 +337,25 @@ template <class T> static T shuffle(T mine, unsigned lane, int line) {
 
 static inline unsigned lane() { return thread_index.x % WARP; }
 
+// --- copies that go on while their threads do -----------------------------------------------------------------------
+
+static inline void copy_async(void *to, const void *from, unsigned bytes) {
+  memset(to, 0xff, bytes);
+  begun[thread_index.x].push_back({to, from, bytes, committed[thread_index.x]});
+}
+
+static inline void commit_copies() { committed[thread_index.x]++; }
+
+static inline void wait_copies(unsigned groups) {
+  std::vector<Begun> &mine = begun[thread_index.x];
+  size_t left = 0;
+  for (const Begun &copy : mine) {
+    if (copy.group + groups < committed[thread_index.x]) memcpy(copy.to, copy.from, copy.bytes);
+    else mine[left++] = copy;
+  }
+  mine.resize(left);
+}
+
 }  // namespace emulation
 
 // --- CUDA's words -------------------------------------------------------------------------------------------------
@@ -331,6 +377,11 @@ static inline unsigned lane() { return thread_index.x % WARP; }
 #define __shfl_xor_sync(mask, value, other) emulation::shuffle(value, emulation::lane() ^ (other), __LINE__)
 #define __shfl_down_sync(mask, value, by) emulation::shuffle(value, emulation::lane() + (by), __LINE__)
 #define __shfl_up_sync(mask, value, by) emulation::shuffle(value, emulation::lane() - (by), __LINE__)
+
+// `extern __shared__ __align__(16) unsigned char memory[];` becomes `SHARED_AT_LAUNCH(memory);`
+#define SHARED_AT_LAUNCH(name)                                              \
+  static emulation::SharedAtLaunch name##_memory(#name);                    \
+  unsigned char *const name = name##_memory.memory
 
 // `__shared__ float tile[64];` becomes `SHARED(float, tile, [64]);`
 #define SHARED(type, name, size)                                            \

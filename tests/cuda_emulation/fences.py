@@ -20,6 +20,7 @@ from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.kernel.ir import Kernel
+from minigrad.kernel.shared import SharedLayout
 from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.render.cuda import render_cuda
@@ -36,7 +37,7 @@ FLAGS = ("-O0", "-g1", "-w", "-fsanitize=address", "-fno-sanitize-recover=all",
 ENTRY = """
 extern "C" void {name}(void **arrays, const int64_t *scalars, int64_t begin, int64_t end) {{
   static char *stacks = static_cast<char *>(malloc({stacks}));
-  if (const char *problem = emulate_{name}(arrays, scalars, begin, end, stacks)) {{
+  if (const char *problem = emulate_{name}(arrays, scalars, begin, end, stacks, {at_launch})) {{
     fprintf(stderr, "kernel {name}: %s\\n", problem);
     exit(5);
   }}
@@ -178,7 +179,8 @@ def compile_program(kernels: Sequence[Kernel], folder: Path) -> subprocess.Compl
     """Compile the kernels and the driver to ``folder/program``, for ``run_program``."""
     names = [k.name for k in kernels]
     unit = translation_unit(render_cuda(kernels), {k.name: k.workgroup or 1 for k in kernels})
-    (folder / "kernels.cpp").write_text(unit + "".join(ENTRY.format(name=n, stacks=STACKS) for n in names))
+    (folder / "kernels.cpp").write_text(unit + "".join(
+        ENTRY.format(name=k.name, stacks=STACKS, at_launch=SharedLayout(k).launched) for k in kernels))
     heads = "".join(f"void {n}(void **, const int64_t *, int64_t, int64_t);\n" for n in names)
     driver = DRIVER.replace("@KERNELS@", ", ".join(names))
     (folder / "driver.cpp").write_text(f'#include <stdint.h>\n#include <string.h>\nextern "C" {{\n{heads}}}\n' + driver)

@@ -170,8 +170,28 @@ extern "C" __global__ void __launch_bounds__(64) matrix(float *c, const float *a
 }
 """
 
+# Each thread stores what its neighbour copied meanwhile; the second kernel waits for one group too few.
+_COPIED = """
+extern "C" __global__ void __launch_bounds__(16) @NAME@(float *x) {
+  __shared__ float kept[64];
+  const int t = threadIdx.x;
+  emulation::copy_async(kept + 2 * t, x + 2 * t, 8);
+  emulation::commit_copies();
+  emulation::copy_async(kept + 32 + 2 * t, x + 32 + 2 * t, 8);
+  emulation::commit_copies();
+  emulation::wait_copies(@LEFT@);
+  __syncthreads();
+  x[t] = kept[2 * ((t + 1) % 16)] + kept[32 + 2 * ((t + 1) % 16)];
+  @END@
+}
+"""
+COPIED = _COPIED.replace("@NAME@", "copied").replace("@LEFT@", "0").replace("@END@", "")
+EARLY = _COPIED.replace("@NAME@", "early").replace("@LEFT@", "1").replace("@END@", "emulation::wait_copies(0);")
+FORGOTTEN = _COPIED.replace("@NAME@", "forgotten").replace("@LEFT@", "1").replace("@END@", "")
+
 # By name: those that run, and those whose run is an error.
 RIGHT = {"scale": SCALE, "row_sums": ROW_SUMS, "matmul": MATMUL, "warp_sums": WARP_SUMS, "butterfly": BUTTERFLY,
-         "edges": EDGES, "matrix": MATRIX, "unset": UNSET, "ahead": AHEAD, "behind": BEHIND, "mended": MENDED}
+         "edges": EDGES, "matrix": MATRIX, "unset": UNSET, "ahead": AHEAD, "behind": BEHIND, "mended": MENDED,
+         "copied": COPIED, "early": EARLY}
 WRONG = {"returned": RETURNED, "lane": LANE, "apart": APART, "outside": OUTSIDE, "many": MANY, "too_much": TOO_MUCH,
-         "deep": DEEP}
+         "deep": DEEP, "forgotten": FORGOTTEN}

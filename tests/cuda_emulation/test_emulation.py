@@ -131,6 +131,17 @@ def test_a_missing_barrier_shows(device, programs, name):
     assert (x == 1).all()
 
 
+def test_a_copy_shows_when_it_is_waited_for(device, programs, rng):
+    x = rng.standard_normal(64).astype(np.float32)
+    got = x.copy()
+    run(device, programs["copied"], [got])
+    assert np.array_equal(got[:16], np.roll(x[:32:2] + x[32::2], -1))
+    got = x.copy()
+    run(device, programs["early"], [got])
+    assert np.isnan(got[:16]).any()
+    fails(device, programs["forgotten"], "thread 0 ends before a copy that it has begun")
+
+
 def test_tf32_is_a_matter_of_choice(rng):
     """A graph that was realised with other settings has another plan."""
     x, y = (rng.standard_normal((512, 16)).astype(np.float32) for _ in range(2))

@@ -161,7 +161,7 @@ class Tiling:
         return Step("multiply", (m, self.rows.own, n, self.columns.own))
 
 
-STEPS = Strategy("contraction", ("block", "multiply", "matrix", "split", "lanes", "keep"),
+STEPS = Strategy("contraction", ("block", "multiply", "matrix", "split", "lanes", "keep", "pipeline"),
                  (("a", "shared"), ("b", "shared")))
 
 
@@ -196,6 +196,8 @@ def given_sizes(tiling: Tiling, steps: Steps, space: Space, threads: Threads) ->
     """The tiling with the sizes that steps give. Threads lie side by side along the columns as ``split`` says, or as
     many as there are columns for."""
     body, (step, *_) = tiling.body, steps.named("multiply")
+    for other in steps.named("pipeline"):
+        raise ScheduleError(f"{other}: only tiles of matrix instructions, by the step matrix, are copied meanwhile")
     rows, columns = tiling.rows, tiling.columns
     m, high, n, wide = str(step.args[0]), int(step.args[1]), str(step.args[2]), int(step.args[3])
     across = min(tiling.threads, power_of_two(-(-columns.size // wide)))

@@ -49,7 +49,8 @@ def lower_grid(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
         return kernel.finished(part.groups.loop(body, "grid"), part.made, part.points)
     names, scalars = begin_stack(spec)
     count = max(_Kernel(p, target).count for p in spec.parts)
-    threads = Threads(names.var("t", count), count, count, target, names, True, SharedMemory(target.shared))
+    memory = SharedMemory(target.shared, at_launch=target.shared_at_launch)
+    threads = Threads(names.var("t", count), count, count, target, names, True, memory)
     kernels = [_Kernel(p, target, threads, scalars) for p in spec.parts]
     made: dict[_Kernel, _Part] = {}
     for kernel in sorted(kernels, key=lambda k: -k.scratch):  # the largest arrays first: smaller ones fit in theirs
@@ -120,7 +121,7 @@ class _Kernel(Stages[Threads]):
         if threads is None:
             count = self._count()
             threads = Threads(self.names.var("t", count), count, count, target, self.names, True,
-                              SharedMemory(target.shared))
+                              SharedMemory(target.shared, at_launch=target.shared_at_launch))
         self.threads, self.memory = threads, threads.memory
         self.t, self.count = threads.t, threads.count
         self.kept: list[Array] = []

@@ -10,15 +10,18 @@ from dataclasses import dataclass, fields, replace
 
 from minigrad.dtype import DType, float16, float32, uint16
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
+from minigrad.kernel.ir import COPIED, MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
 from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling, given_depth, takes_lanes
-from minigrad.lower.gpu.threads import Threads
+from minigrad.lower.gpu.threads import SharedMemory, Threads
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.tiling import contiguous
 from minigrad.ops import Op
 
 SUMS = 64
 """Results that a thread keeps, at most."""
+
+BEGIN = 3.0
+"""As ``COPY``, where a thread only begins the copy. Nobody has measured it."""
 
 WIDEST = 16
 """Bytes of the widest access of a thread."""
@@ -32,11 +35,18 @@ banks of shared memory; of float32 rows half as many."""
 class MatrixTiling(Tiling):
     """The sizes of a contraction whose operands are ``dtype``: each subgroup multiplies ``high`` rows and ``wide``
     columns of a tile. A tile lies in shared memory as its operand does in global memory: with steps of K side by side
-    (``turned``), or with rows, or columns, side by side."""
+    (``turned``), or with rows, or columns, side by side. ``pipeline``: how many tiles of each operand there are, where
+    copies to them go on by themselves; 0 where they go through registers."""
 
     high: int = MATRIX_SIDE
     wide: int = MATRIX_SIDE
     dtype: DType = float16
+    pipeline: int = 0
+
+    @property
+    def buffers(self) -> int:
+        """Tiles of each operand: in a pipeline the others are copied while one is multiplied."""
+        return min(self.pipeline, self.steps) or super().buffers
 
     @property
     def is_long(self) -> bool:
@@ -66,11 +76,20 @@ class MatrixTiling(Tiling):
         32 of half types, or 16 of tf32, take with them. Reading a tile takes as long as shared memory needs."""
         products = self.rows.own * self.columns.own * self.dtype.size / 32
         reads = (self.high + self.wide) * self.dtype.size / 64
-        copies = sum(s.block * (COPY / s.together + 0.5) for s in (self.rows, self.columns)) / self.threads
+        each = BEGIN if self.pipeline else COPY
+        copies = sum(s.block * (each / s.together + 0.5) for s in (self.rows, self.columns)) / self.threads
         return products + reads + copies + MEETING / self.depth
 
     def multiplied(self, m: str, n: str) -> Step:
         return Step("matrix", (m, self.high, n, self.wide))
+
+    def steps_of_tile(self, space: Space) -> list[Step]:
+        found = super().steps_of_tile(space)
+        return [*found, Step("pipeline", (space.name(self.k[-1]), self.pipeline))] if self.pipeline else found
+
+    def fits(self, memory: SharedMemory) -> bool:
+        room = memory.at_launch if self.pipeline else memory.room
+        return replace(memory, room=room).fits([(self.tile_dtype, size) for size in self.shared_sizes()])
 
 
 def find_matrix_tiling(tiling: Tiling, threads: Threads, space: Space, given: Steps | None = None
@@ -92,13 +111,30 @@ def find_matrix_tiling(tiling: Tiling, threads: Threads, space: Space, given: St
     sizes = _sizes(rows, columns, dtype, tiling.threads) if given is None else [
         _given(rows, columns, dtype, tiling, given, space)]
     made = [MatrixTiling(**{**shared, **found}, dtype=dtype) for found in sizes]
+    if given is None and not cannot_pipeline(made[0], threads):
+        made += [replace(m, pipeline=n) for m in made for n in range(3, min(threads.target.pipeline, m.steps) + 1)]
     fitting = [m for m in made if m.fits(threads.memory)]
     best = min(fitting, key=lambda m: m.time(threads), default=None)
     if given is not None:
+        why_not = cannot_pipeline(made[0], threads) if made[0].pipeline else ""
+        if why_not:
+            raise ScheduleError(f"{given.named('pipeline')[0]}: {why_not}")
         if best is None:
             raise ScheduleError(f"{given.named('matrix')[0]}: the workgroup's memory does not hold the tiles")
         return best
     return best if best is not None and best.time(threads) < tiling.time(threads) else None
+
+
+def cannot_pipeline(tiling: MatrixTiling, threads: Threads) -> str:
+    """Why tiles cannot be copied while others are multiplied; nothing if they can."""
+    if not threads.target.pipeline:
+        return "the machine has no copies that go on by themselves"
+    if not threads.divide:
+        return "it is for a product that is a kernel of its own"
+    if tiling.steps < 2 or tiling.pipeline == 1:
+        return f"the sum has {tiling.steps} tiles; two at least are on their way, or multiplied"
+    narrow = [s for s in (tiling.rows, tiling.columns) if s.together * tiling.dtype.size not in COPIED]
+    return "an element is copied by itself, which is too few bytes" if narrow else ""
 
 
 def _operands_dtype(tiling: Tiling, threads: Threads) -> tuple[DType | None, str]:
@@ -133,7 +169,9 @@ def _given(rows: Side, columns: Side, dtype: DType, tiling: Tiling, steps: Steps
             steps.keeps("a") and steps.keeps("b")):
         raise ScheduleError(f"{step}: both operands are kept in shared memory, and a thread stores 1 or 2 neighbours, "
                             "as memory allows")
+    stages = steps.count("pipeline", space.name(tiling.k[-1])) if steps.named("pipeline") else 0
     return {"rows": replace(rows, block=high_block, own=high // 8, copied=True), "high": high, "wide": wide,
+            "pipeline": stages,
             "columns": replace(columns, block=wide_block, own=wide // 4, lanes=lanes, copied=True), "depth": depth}
 
 

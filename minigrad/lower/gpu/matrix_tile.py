@@ -12,7 +12,9 @@ from minigrad.kernel.ir import (
     Alloc,
     Apply,
     Array,
+    Commit,
     Const,
+    Copy,
     If,
     Index,
     LetIndex,
@@ -22,6 +24,7 @@ from minigrad.kernel.ir import (
     Store,
     Tile,
     Value,
+    Wait,
 )
 from minigrad.lower.gpu.contraction import Side
 from minigrad.lower.gpu.matrix import MatrixTiling
@@ -30,11 +33,13 @@ from minigrad.lower.gpu.tile import Writer
 from minigrad.lower.nest import ZERO, Lowering, repeated, unflatten, vectorised
 from minigrad.lower.steps import Space
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, both
+from minigrad.symbolic import Sym, both, num
 
 
 def matrix_stage(tiling: MatrixTiling, threads: Threads, space: Space) -> Lowering:
     """Lower a contraction by its tiling: a tile of the result for each workgroup, or all of them one after another."""
+    if tiling.pipeline:
+        threads.memory.room = threads.memory.at_launch
     return _Writer(tiling, threads).lower(space)
 
 
@@ -76,6 +81,45 @@ class _Writer(Writer):
         if bound is not e:
             inside = [If(Index(e < vectors, bool_), (LetIndex(bound, Index(e, int64)), *inside))]
         return repeated(i, inside)
+
+    def _first(self) -> list[Statement]:
+        """The copies that are under way before the first step: of all tiles but one."""
+        if not self.tiling.pipeline:
+            return super()._first()
+        return [x for n in range(self.tiling.buffers - 1) for x in self._begin(num(n))]
+
+    def _step(self, step: Sym, sums: Array) -> list[Statement]:
+        """Wait until this step's tiles are there, begin to copy those that take the place of the last step's, multiply.
+        Where nothing is left to copy there is an empty group, so that all waits count alike."""
+        if not self.tiling.pipeline:
+            return super()._step(step, sums)
+        more = self.tiling.buffers - 1
+        return [Wait(more - 1), *self.threads.barrier(), *self._begin(step + more), *self._multiply(sums, step)]
+
+    def _begin(self, step: Sym) -> list[Statement]:
+        """Begin to copy the tiles of a step, if there is one."""
+        copies = [x for side in self.copied for x in self._copies(side, step)]
+        if step.hi >= self.tiling.steps:
+            inside = self.names.var("next", self.tiling.steps)
+            copies = [x for side in self.copied for x in self._copies(side, inside)]
+            copies = [If(Index(step < self.tiling.steps, bool_), (LetIndex(inside, Index(step, int64)), *copies))]
+        return [*copies, Commit()]
+
+    def _copies(self, side: Side, step: Sym) -> list[Statement]:
+        """This thread's copies of a tile."""
+        tiling, n = self.tiling, side.together
+        (by_row, by_step), (high, deep) = tiling.steps_of(side), self._extent(side)
+
+        def begin(i: Sym, row: Sym, k: Sym) -> list[Statement]:
+            to = self._buffer(side, step) + row * (high * by_row) + k * (deep * by_step)
+            row, k = (self.first[side] // high + row) * high, (step * (tiling.depth // deep) + k) * deep
+            inside = both(row < side.size, k < tiling.length)
+            copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, tiling.k)}, guard=inside)
+            value: Value = copy.value(side.operand.value)
+            load = value.srcs[0] if isinstance(value, Apply) else value
+            assert isinstance(load, Load), "matrices are loaded and nothing else"
+            return [*copy.statements, Copy(self.tiles[side], to, load.array, load.index, n, load.guard)]
+        return self._each(side, begin)
 
     def _copy(self, side: Side) -> list[Statement]:
         held = self._waiting(side)

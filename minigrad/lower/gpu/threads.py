@@ -72,11 +72,13 @@ class Threads:
 
 @dataclass
 class SharedMemory:
-    """The shared arrays of a kernel: those in use, those that a later stage may use again."""
+    """The shared arrays of a kernel: those in use, those that a later stage may use again. ``room``: bytes for them;
+    ``at_launch``: those that a kernel may have if it is all that its workgroup does."""
 
     room: int
     arrays: list[Array] = field(default_factory=list)
     free: list[Array] = field(default_factory=list)
+    at_launch: int = 0
 
     @property
     def left(self) -> int:

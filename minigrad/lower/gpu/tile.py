@@ -114,15 +114,12 @@ class Writer:
     def _tile(self, again: bool) -> list[Statement]:
         """Copy, multiply and store; ``again``: what was copied is written over afterwards, for another tile."""
         tiling = self.tiling
-        copied = self.copied
         sums = self._registers("sums", self.rows.own * self.columns.own, self.columns.lanes)
-        first = [x for side in copied for x in self._copy(side)]
-        meet = self.threads.barrier() if copied else []
+        head = [Alloc(sums, self.zero), *self._first()]
         if tiling.steps == 1:
-            multiplied = [*self._multiply(sums, ZERO), *(meet if again else [])]
-            return [Alloc(sums, self.zero), *first, *meet, *multiplied, *self._store(sums)]
+            meet = self.threads.barrier() if self.copied and again else []
+            return [*head, *self._multiply(sums, ZERO), *meet, *self._store(sums)]
         step = self._axis("step", tiling.steps)
-        head = [Alloc(sums, self.zero), *first, *meet]
         if not tiling.is_long:
             return [*head, loop(step, self._step(step.var, sums)), *self._store(sums)]
         per_block = max(1, BLOCK_K // tiling.depth)
@@ -190,6 +187,11 @@ class Writer:
     def _buffer(self, side: Side, step: Sym) -> Sym:
         """Where the tile of a step begins."""
         return step % self.tiling.buffers * self.tiling.tile_size(side)
+
+    def _first(self) -> list[Statement]:
+        """What is copied before the first step."""
+        meet = self.threads.barrier() if self.copied else []
+        return [*[x for side in self.copied for x in self._copy(side)], *meet]
 
     def _copy(self, side: Side) -> list[Statement]:
         """The first tile."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from minigrad.kernel.ir import (
     Apply,
     Barrier,
+    Copy,
     For,
     If,
     Kernel,
@@ -22,6 +23,7 @@ from minigrad.kernel.ir import (
     Statement,
     Store,
     Value,
+    Wait,
 )
 from minigrad.kernel.walk import values, values_of
 
@@ -129,7 +131,7 @@ def _runs(block: tuple[Statement, ...]) -> list[list[Statement]]:
     result: list[list[Statement]] = [[]]
     stored: set[int] = set()
     for s in block:
-        if isinstance(s, (For, If, Barrier, Multiply)):
+        if isinstance(s, (For, If, Barrier, Copy, Wait, Multiply)):
             result += [s], []
             stored = set()
             continue

@@ -11,6 +11,7 @@ from minigrad.kernel.ir import (
     Alloc,
     Apply,
     Barrier,
+    Copy,
     Fold,
     For,
     If,
@@ -129,6 +130,8 @@ class _Changing:
                 self.stored.add(id(s.array))
             elif isinstance(s, Multiply):
                 self.stored.add(id(s.sums))
+            elif isinstance(s, Copy):
+                self.stored.add(id(s.to))
             elif isinstance(s, Barrier):
                 self.meets = True
         self.known: dict[int, bool] = {}

@@ -13,12 +13,16 @@ from minigrad import einsum, tensor
 from minigrad.conformance.contractions import matmul as batched
 from minigrad.conformance.programs import softmax
 from minigrad.dtype import DType, bfloat16, float16, float32, int64
+from minigrad.errors import ScheduleError
 from minigrad.kernel.compute import round_to_tf32
 from minigrad.kernel.interpret import interpret
-from minigrad.kernel.ir import For, Load, Multiply
+from minigrad.kernel.ir import Alloc, Copy, For, Load, Multiply
+from minigrad.kernel.shared import SharedLayout
 from minigrad.kernel.verify import verify
 from minigrad.kernel.walk import all_values, statements
 from minigrad.lower import lower
+from minigrad.lower.neighbours import Chosen, neighbours
+from minigrad.lower.steps import Step, Steps
 from minigrad.nn import functional
 from minigrad.ops import Op
 from minigrad.render.cuda import render_cuda
@@ -192,33 +196,116 @@ def test_attention(queries, keys, width, rng):
 
 @pytest.mark.parametrize("size", [(1024, 1024, 1024), (4096, 4096, 4096), (128, 784, 256), (7, 3000, 3000)])
 @pytest.mark.parametrize("dtype", [float16, float32])
-def test_tiles_fit_registers_and_shared_memory(size, dtype):
+@pytest.mark.parametrize("pipeline", [0, CUDA.pipeline])
+def test_tiles_fit_registers_and_shared_memory(size, dtype, pipeline):
     m, n, k = size
-    target = replace(CUDA, matrix=NARROW.matrix)
+    target = replace(CUDA, matrix=NARROW.matrix, pipeline=pipeline)
     lowered = lower(spec_of(matmul(buffer((m, k), dtype), buffer((n, k), dtype))), target)
     arrays = {s.array for s in statements(lowered.kernel) if hasattr(s, "array")}
-    assert 0 < sum(a.size * a.dtype.size for a in arrays if a.scope == "shared") <= target.shared
+    ahead = "pipeline(" in lowered.strategies[0]
+    assert ahead or not pipeline or m < 64, "a large product is a pipeline"
+    assert 0 < SharedLayout(lowered.kernel).bytes <= (target.shared_at_launch if ahead else target.shared)
     assert max(a.size for a in arrays if a.scope == "register") <= 64
     loads = [v for v in all_values(lowered.kernel) if isinstance(v, Load) and v.array.scope == "global"]
-    assert len(loads) == 4, "each operand in the first tile and in the next one"
+    copies = [s for s in statements(lowered.kernel) if isinstance(s, Copy)]
+    assert len(loads) == (0 if ahead else 4), "each operand in the first tile and in the next one"
+    assert len(copies) == 2 * pipeline * ahead, "each operand in all tiles but one before the loop, and in the loop"
     if m >= 1024:
         assert "matrix(" in lowered.strategies[0] and lowered.iterations >= target.parallel_min
+
+
+# --- pipelines
+
+DEEP = "block(64), matrix(x0, 32, x1, 16), split(x0, 64), split(x1, 16), split(r0, {depth}), keep(a, shared), " \
+       "keep(b, shared), pipeline(r0, {stages})"
+
+
+def stepped(steps: str, target=NARROW):
+    """The target with these steps for every kernel."""
+    return replace(target, steps=(("*", (steps,)),))
+
+
+@pytest.mark.sample(8)
+@pytest.mark.parametrize("dtype", [float16, bfloat16, float32])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("stages", "k"), [(2, 64), (3, 96), (4, 36), (5, 16)])
+def test_pipelines(stages, k, dtype, layout, rng):
+    """More stages than tiles, a last tile that is not whole, rows that no tile ends with."""
+    a, b, values, x, y = operands(72, 24, k, *layout, rng, dtype)
+    target = stepped(DEEP.format(depth=16, stages=stages))
+    note = check([matmul(a, b)], values, [wide(x) @ wide(y)], target=target)
+    assert f"pipeline(r0, {stages})" in note
+    kernel = lower(spec_of(matmul(a, b)), target).kernel
+    shared = sum(s.array.size for s in statements(kernel) if isinstance(s, Alloc) and s.array.scope == "shared")
+    assert shared >= min(stages, -(-k // 16)) * (64 + 16) * 16, "a tile each"
+
+
+def test_pipelines_that_cannot_be(rng):
+    def fails(message, text, dtype=float16, size=(64, 32, 64), target=NARROW):
+        a, b, *_ = operands(*size, False, True, rng, dtype)
+        with pytest.raises(ScheduleError, match=message):
+            lower(spec_of(matmul(a, b)), stepped(text, target))
+
+    three = DEEP.format(depth=16, stages=3)
+    fails("no copies that go on by themselves", three, target=replace(NARROW, pipeline=0))
+    fails("the sum has 1 tiles", three, size=(64, 32, 16))
+    fails("the sum has 4 tiles; two at least", DEEP.format(depth=16, stages=1))
+    fails("copied by itself, which is too few bytes", three, size=(64, 32, 63))
+    fails("memory does not hold the tiles", DEEP.format(depth=64, stages=9), size=(64, 32, 1024),
+          target=replace(NARROW, shared_at_launch=64 << 10))
+    fails("pipeline.r0, 3.: only tiles of .*matrix",
+          "block(64), multiply(x0, 4, x1, 4), keep(a, shared), pipeline(r0, 3)")
+
+
+def test_a_search_tries_pipelines_of_other_lengths():
+    lowered = lower(spec_of(matmul(*[buffer((512, 512), float16)] * 2)), NARROW)
+    chosen = Chosen.read(lowered.strategies[0])
+    assert chosen is not None and chosen.steps.count("pipeline", "r0") == 3
+    tried = {steps.count("pipeline", "r0") for steps in neighbours(chosen, NARROW)}
+    assert tried == {1, 2, 3, 4}
+    plain = Chosen(chosen.strategy, chosen.sizes, Steps(tuple(s for s in chosen.steps if s.name != "pipeline")))
+    assert plain.steps + [Step("pipeline", ("r0", 3))] in neighbours(plain, NARROW)
+
+
+def test_wide_pipelines_ask_for_memory_at_the_launch(rng):
+    a, b, *_ = operands(256, 64, 512, False, True, rng)
+    lowered = lower(spec_of(matmul(a, b)), stepped(
+        "block(128), matrix(x0, 64, x1, 16), split(x0, 128), split(x1, 32), split(r0, 64), keep(a, shared), "
+        "keep(b, shared), pipeline(r0, 4)", replace(NARROW, workgroup=256)))
+    layout, text = SharedLayout(lowered.kernel), render_cuda([replace(lowered.kernel, name="product")])
+    assert layout.launched == layout.bytes == 4 * (128 + 32) * 72 * 2 > 48 << 10
+    assert text.count("extern __shared__ __align__(16) unsigned char shared_memory[];") == 1
+    assert f"b_tile = (unsigned short *)(shared_memory + {4 * 128 * 72 * 2});" in text
 
 
 # --- CUDA
 
 
 def kernels(rng):
-    """Kernels with their memory, filled, and by how many elements it misses the alignment of wide accesses."""
-    for number, (dtype, size, layout, start) in enumerate((
-            (float16, (13, 37, 29), (False, False), 0), (float16, (40, 24, 72), (False, True), 0),
+    """Kernels with their memory, filled, and by how many elements it misses the alignment of wide accesses; with and
+    without a pipeline, and with one that asks for its memory at the launch."""
+    yield from kernels_for(NARROW, rng, "ahead")
+    yield from kernels_for(replace(NARROW, pipeline=0), rng, "waiting")
+    wide = stepped("block(64), matrix(x0, 64, x1, 32), split(x0, 64), split(x1, 64), split(r0, 64), keep(a, shared), "
+                   "keep(b, shared), pipeline(r0, 3)")
+    for kernel, memory, start in kernels_for(wide, rng, "large", ((float16, (72, 66, 200), (False, True), 0),
+                                                                  (bfloat16, (64, 64, 136), (True, False), 1))):
+        assert SharedLayout(kernel).launched
+        yield kernel, memory, start
+
+
+PRODUCTS = ((float16, (13, 37, 29), (False, False), 0), (float16, (40, 24, 72), (False, True), 0),
             (float16, (40, 24, 72), (True, False), 1), (bfloat16, (36, 20, 44), (False, False), 0),
-            (bfloat16, (64, 32, 32), (True, True), 1), (float32, (40, 24, 72), (False, False), 0),
-            (float32, (13, 37, 29), (True, True), 0), (float16, (16, 34, 10), (True, False), 1))):
+            (bfloat16, (64, 32, 96), (True, True), 1), (float32, (40, 24, 72), (False, False), 0),
+            (float32, (13, 37, 29), (True, True), 0), (float16, (16, 34, 10), (True, False), 1))
+
+
+def kernels_for(target, rng, name, products=PRODUCTS):
+    for number, (dtype, size, layout, start) in enumerate(products):
         a, b, values, _, _ = operands(*size, *layout, rng, dtype)
         spec = spec_of(matmul(a, b))
-        lowered = lower(spec, NARROW)
-        yield replace(lowered.kernel, name=f"product{number}"), memory_of(lowered, spec, values), start
+        lowered = lower(spec, target)
+        yield replace(lowered.kernel, name=f"{name}{number}"), memory_of(lowered, spec, values), start
 
 
 @pytest.mark.skipif(CudaEmulationDevice.unavailable() is not None, reason="no C++ compiler")
@@ -263,6 +350,12 @@ def test_copies_are_wide_and_registers_are_registers():
     specs = [spec_of(matmul(buffer((512, 512), d), buffer((512, 512), d))) for d in (float16, float32)]
     made = [replace(lower(spec, target).kernel, name=f"product{n}") for n, spec in enumerate(specs)]
     ptx = nvrtc.compile_text(render_cuda(made), "compute_80")[0].decode()
-    for access in ("ld.global.v4.u32", "st.shared.v4.u32", "ld.global.v4.f32", "ldmatrix.sync", "mma.sync"):
+    for access in ("cp.async.cg.shared.global", "cp.async.wait_group", "ldmatrix.sync", "mma.sync"):
         assert access in ptx, access
     assert ".local" not in ptx
+    target = replace(target, pipeline=0)
+    made = [replace(lower(spec, target).kernel, name=f"product{n}") for n, spec in enumerate(specs)]
+    ptx = nvrtc.compile_text(render_cuda(made), "compute_80")[0].decode()
+    for access in ("ld.global.v4.u32", "st.shared.v4.u32", "ld.global.v4.f32", "ldmatrix.sync", "mma.sync"):
+        assert access in ptx, access
+    assert ".local" not in ptx and "cp.async" not in ptx

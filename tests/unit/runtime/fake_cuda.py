@@ -12,10 +12,11 @@ from collections import Counter
 import numpy as np
 
 from minigrad.kernel.interpret import interpret
+from minigrad.kernel.shared import SharedLayout
 from minigrad.runtime.cuda_driver import CudaError, GridLaunch, Properties
 
 GIB = 1 << 30
-A100 = Properties("NVIDIA A100-SXM4-40GB", 8, 0, 40 * GIB, 108, 48 << 10, 1024, 32, 40 << 20)
+A100 = Properties("NVIDIA A100-SXM4-40GB", 8, 0, 40 * GIB, 108, 48 << 10, 1024, 32, 40 << 20, 163 << 10)
 
 
 class FakeDriver:
@@ -32,6 +33,7 @@ class FakeDriver:
         self.events: dict[int, int] = {}  # event: how much had been queued when it was recorded
         self.kernels: dict = {}  # by name: a Kernel
         self.modules: set[int] = set()
+        self.allowed: dict[object, int] = {}
         self.graphs: dict[int, list[GridLaunch]] = {}
         self.fail: dict[str, str] = {}  # method: name of the error it raises, until taken out
         self.handles = 100
@@ -164,6 +166,9 @@ class FakeDriver:
             raise CudaError("CUDA_ERROR_NOT_FOUND", "named symbol not found")
         return module[0], name
 
+    def allow_shared(self, function, nbytes):
+        self.allowed[function] = nbytes
+
     def launch(self, grid, stream):
         self.note("launch")
         self.push(self.bound(grid))
@@ -173,6 +178,7 @@ class FakeDriver:
         module, name = grid.function
         kernel = self.kernels[name]
         assert grid.threads == (kernel.workgroup or 1) and grid.blocks > 0
+        assert grid.shared == SharedLayout(kernel).launched <= max(48 << 10, self.allowed.get(grid.function, 0))
         table = (ctypes.c_uint64 * (len(kernel.arrays) + len(kernel.scalars))).from_address(grid.parameters)
         arrays = []
         for array, place in zip(kernel.arrays, table):

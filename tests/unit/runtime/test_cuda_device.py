@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import minigrad
 from minigrad.dtype import ALL, float16, float32, float64, int32, int64
 from minigrad.errors import CompileError, DeviceUnavailable, LaunchError, OutOfMemoryError
-from minigrad.kernel.ir import Apply, Array, For, Kernel, Load, Scalar, Store
+from minigrad.kernel.ir import Alloc, Apply, Array, For, Kernel, Load, Scalar, Store
 from minigrad.runtime import cuda, cuda_memory, device, nvrtc
 from minigrad.runtime.cuda_driver import CudaError
 from minigrad.runtime.native import Step
@@ -205,6 +206,21 @@ def test_numbers_are_passed_as_the_kernel_reads_them(gpu, dtype):
     if dtype.is_float:
         gpu.launch(program, [source.address, target.address], [1e39], 4)
         assert from_gpu(target, dtype.numpy)[0] == (1e39 if dtype is float64 else np.inf)
+
+
+def test_a_launch_gives_the_shared_memory_that_no_text_may_declare(gpu, driver, rng):
+    kernel = copy("large")
+    tile = Array("tile", float32, 20_000, "shared")
+    block = kernel.loop.body[0]
+    (store,) = block.body
+    turned = (Store(tile, store.index, store.value), Store(store.array, store.index, Load(tile, store.index)))
+    kernel = replace(kernel, loop=replace(kernel.loop, body=(Alloc(tile), replace(block, body=turned))))
+    (program,) = gpu.made(kernel)
+    assert driver.allowed == {cuda.loaded(program).function: 80_000}
+    x = rng.standard_normal(N).astype("f4")
+    source, y = on_gpu(gpu, x), on_gpu(gpu, np.zeros(N, "f4"))
+    gpu.launch(program, [source.address, y.address], [], 1)
+    assert np.array_equal(from_gpu(y), x)
 
 
 def test_nothing_is_launched_for_an_empty_grid(gpu, driver):
