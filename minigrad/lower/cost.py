@@ -11,6 +11,9 @@ from minigrad.lower.body import Body, Traffic
 from minigrad.symbolic import Sym, coefficient
 from minigrad.target import SPACED, Target
 
+LONG = 16
+"""Scalar operations of an element from which its chain is long: several vectors stand side by side then."""
+
 STRIDED = 1.0
 """An element of a vector that is gathered from, or scattered to, memory."""
 
@@ -64,3 +67,9 @@ def per_vector(body: Body, work: Traffic, axis: Axis, lanes: int) -> int:
 def lanes_for(target: Target, widest: int) -> int:
     """Lanes of a vector loop whose widest element has ``widest`` bytes: one register of the widest."""
     return target.lanes(max(widest, 1))
+
+
+def abreast(target: Target, cost: int, vectors: int) -> int:
+    """How many of so many vectors, of which an element costs so much, stand side by side: 1, 2, 4 …"""
+    count = 1 << max(1, min(target.abreast, 2 * target.ahead // max(1, cost))).bit_length() - 1
+    return count if cost >= LONG and vectors >= 4 * count else 1

@@ -12,7 +12,7 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import axis_cost, lanes_for
+from minigrad.lower.cost import abreast, axis_cost, lanes_for
 from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -25,9 +25,6 @@ code grows with both."""
 PIECE = 8
 """The longest rows that are written out, element by element, around vectors across them: the renderer turns what all of
 them store into whole vectors."""
-
-LONG = 16
-"""Scalar operations of an element from which its chain is long: several vectors stand side by side then."""
 
 
 def simplify_axes(body: Body, work: Traffic) -> list[Axis]:
@@ -74,9 +71,8 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
     tile = _tile_axis(body, work, axes, lane_axis)
     square = tile is not None and cost <= SQUARE_COST and all(
         coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)
-    if tile is None and cost >= LONG and _in_line(body, work, lane_axis):
-        abreast = 1 << max(1, min(target.abreast, 2 * target.ahead // cost)).bit_length() - 1
-        lanes *= abreast if lane_axis.size >= 4 * abreast * lanes else 1
+    if tile is None and _in_line(body, work, lane_axis):
+        lanes *= abreast(target, cost, lane_axis.size // lanes)
     lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes
     steps = [Step("lanes", (space.name(lane_axis), lanes))]
     if tile is not None and tile.size <= PIECE and cost * tile.size <= target.ahead and _in_one_piece(

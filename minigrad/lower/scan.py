@@ -1,18 +1,34 @@
 """Stage: lower, strategy ``scan``. In: a body that stores the running reduction of its value along one axis. Out: a
-serial loop along that axis with the running value in a register, for each point, or vector of points, of the other
-axes.
+loop along that axis with the running values of the other axes' points in registers or scratch memory; or, of a single
+long row, blocks of it whose parts are scanned side by side.
 Next: ``scatter.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Store
+from minigrad.dtype import int64
+from minigrad.errors import ScheduleError
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import access_cost, lanes_for
-from minigrad.lower.nest import ZERO, Lowering, Part, loop, loops, parallel, parts, share, vectorised, when
+from minigrad.lower.cost import abreast, access_cost, lanes_for
+from minigrad.lower.nest import (
+    CHUNK,
+    ZERO,
+    Lowering,
+    Part,
+    in_parts,
+    loop,
+    loops,
+    parallel,
+    parts,
+    share,
+    vectorised,
+    when,
+)
 from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.ops import REDUCE_OPS, running_dtype
@@ -28,58 +44,60 @@ class Running:
     axis: Axis | None
 
 
-STEPS = Strategy("scan", ("lanes", "parallel", "unroll"))
+STEPS = Strategy("scan", ("lanes", "parallel", "unroll", "split", "keep"), (("sums", "scratch"),))
 
 PIECE = 8
 """The longest rows all of whose steps are written out: the renderer turns what vectors across them read and store; of
 longer ones it turns squares. Rows of 3, 16, 33 and 100 numbers take 0.5 to 0.6 of the time, of 5 and 7 0.7 and 0.9
 (AVX-512)."""
 
+STREAMS = 16
+"""Steps along an axis across memory from which all columns of an iteration take a step together, with their running
+values in scratch memory: one after the other, they would read as many streams of memory, each in small pieces."""
+
+BROAD = 64, 512
+"""Vectors of columns that an iteration takes then, at least and at most: memory is fast where it is read in one piece.
+Of 65025 columns of 96 numbers 16, 64, 512 and all take 3.3, 2.7, 2.4 and 1.8 ms; of 128 columns of 20000 8 and all 16
+take 0.58 and 0.22 ms (AVX-512, ``steps("scan*", "lanes(x0, 8), keep(sums, scratch), parallel(x0, 64)")``)."""
+
+LONG = 256
+"""Elements of a row that are worth its parts side by side."""
+
+BLOCK_BYTES = 15872
+"""Of the values of a block of such a row. It stays in the first cache with what is read and stored, and its eight parts
+do not begin at the same place of it, as those of a power of two would."""
+
 
 def scan_stage(body: Body, running: Running, target: Target, divide: bool, given: Steps | None = None) -> Lowering:
-    """Lower a stage that stores a SCAN, by the given steps or those that are chosen. Every result is combined in the
-    order of the axis."""
-    output = body.outputs[0]
-    work = traffic([output.value])
+    """Lower a stage that stores a SCAN, by the given steps or those that are chosen. The results of a column are
+    combined in an order that only shapes decide."""
+    work = traffic([body.outputs[0].value])
     axes, along = scan_axes(body, running, work), running.axis
     space = Space(axes, [along] if along else [])
-    nest = _Scan(body, running, target)
-    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, nest.dtype.size))
-    steps = choose(body, work, space, axes, lanes) if given is None else space.check(given, STEPS)
     if given is None:
-        steps += written_out(body, along, work, space, steps, target)
-    nest.unroll = steps.count("unroll", space.name(along)) if along else 1
-    axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
+        widest = max(work.widest, body.outputs[0].array.dtype.size, Column(body, running, target).dtype.size)
+        steps = choose(body, work, space, axes, along, lanes_for(target, widest), target)
+    else:
+        steps = space.check(given, STEPS)
+    nest = _Scan(body, running, target, space, steps)
     total = (work.cost + 2) * prod(a.size for a in space.axes.values())
-    pieces = parts(axis.size, steps.count("lanes", space.name(axis))) if axis else []
-    outer = [a for a in axes if a is not axis]
-    rest: list[Statement] = []
-    vectors = None
-    if axis is None:
-        inside = nest.column({}, 1)
-    else:
-        vectors, inside = nest.part(axis, pieces[0])
-        for part in pieces[1:]:
-            more, statements = nest.part(axis, part)
-            rest += [loop(more, statements)] if more else statements
     if not divide:
-        whole = ([loop(vectors, inside)] if vectors else inside) + rest
-        return Lowering(loops(outer, whole), space.note("scan", steps), total)
-    dims = [(space.name(a), a) for a in outer]
-    if axis is not None and vectors is not None:
-        dims.append((space.name(axis), vectors))
+        return Lowering(loops(nest.outer, nest.row()), space.note("scan", steps), total)
     if given is None:
-        per = (work.cost + 2) * (along.size if along else 1) * (pieces[0].lanes if pieces else 1)
-        steps += parallel_step(dims, share([a for _, a in dims], per))
-    s = shared(steps, dims)
+        chunk, lanes = CHUNK, nest.pieces[0].lanes if nest.pieces else 1
+        per = (work.cost + 2) * (along.size if along else 1) * lanes
+        if nest.in_memory and nest.vectors:  # nest.share takes an eighth of a chunk, at least
+            chunk = 8 * per * min(BROAD[1], max(BROAD[0], nest.vectors.size // target.parallel_min))
+        steps += parallel_step(nest.dims, share([a for _, a in nest.dims], per, chunk))
+    s = shared(steps, nest.dims)
     head = parallel(body.names, s)
-    if not dims:
-        made = inside + rest
-    elif s.axes[s.cut] is vectors:
-        made = [loop(vectors, inside, start=head.start, stop=head.stop), *when(head.last, rest)]
+    if not s.axes:
+        made = nest.row()
+    elif s.axes[s.cut] is nest.vectors:
+        made = nest.row(head.start, head.stop, head.last, s.block)
     else:
-        whole = ([loop(vectors, inside)] if vectors else inside) + rest
-        made = [loop(s.axes[s.cut], loops(outer[s.cut + 1:], whole), start=head.start, stop=head.stop)]
+        inside = [a for a in s.axes[s.cut + 1:] if a is not nest.vectors]
+        made = [loop(s.axes[s.cut], loops(inside, nest.row()), start=head.start, stop=head.stop)]
     return Lowering(made, f"{space.note('scan', steps)}; {s.extent} iterations", total, head)
 
 
@@ -93,8 +111,10 @@ def scan_axes(body: Body, running: Running, work: Traffic) -> list[Axis]:
     return axes.list
 
 
-def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int) -> Steps:
-    """The axis where lanes cost least, if any is better than one element at a time, which waits for the one before."""
+def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], along: Axis | None, lanes: int,
+           target: Target) -> Steps:
+    """The axis where lanes cost least, if any is better than one element at a time, which waits for the one before. Of
+    fewer columns than lanes, the parts of a long row."""
     stores, loads = [body.index(body.outputs[0].index)], [body.index(x.index) for x in work.loads]
     blocked = body.gathering()
     best, least = None, 3.0 * (len(loads) + 3)
@@ -104,17 +124,28 @@ def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int
             cost = (vector + work.cost) / min(lanes, axis.size) + element
             if cost < least:
                 best, least = axis, cost
-    return Steps() if best is None else Steps((Step("lanes", (space.name(best), parts(best.size, lanes)[0].lanes)),))
+    in_line = along is not None and coefficient(stores[0], along.var) == 1
+    if along and in_line and along.size >= LONG and along.var not in blocked and 4 <= lanes <= 16 and (
+            best is None or best.size < lanes):
+        block = min(BLOCK_BYTES // body.outputs[0].value.dtype.size, along.size)
+        name, square = space.name(along), lanes * lanes
+        return Steps((Step("lanes", (name, lanes)), Step("split", (name, block - block % square)),
+                      Step("unroll", (name, lanes))))
+    if best is None:
+        return Steps()
+    steps = [Step("lanes", (space.name(best), parts(best.size, lanes)[0].lanes))]
+    if along and not in_line and along.size >= STREAMS and lanes < best.size and coefficient(stores[0], best.var) == 1:
+        return Steps((*steps, Step("keep", ("sums", "scratch"))))
+    return Steps((*steps, *written_out(body, along, work, space, steps[0], target)))
 
 
-def written_out(body: Body, along: Axis | None, work: Traffic, space: Space, steps: Steps,
+def written_out(body: Body, along: Axis | None, work: Traffic, space: Space, found: Step,
                 target: Target) -> list[Step]:
     """Steps of the axis that are written out: where rows lie along it, as many as make whole vectors of what the lanes,
     which run across them, touch: all of a short row, or as many as there are lanes."""
-    found = steps.named("lanes")
-    if along is None or not found or body.gathers:
+    if along is None or body.gathers:
         return []
-    axis, lanes, index = space.axes[str(found[0].args[0])], int(found[0].args[1]), body.index(body.outputs[0].index)
+    axis, lanes, index = space.axes[str(found.args[0])], int(found.args[1]), body.index(body.outputs[0].index)
     apart = coefficient(index, axis.var)
     if coefficient(index, along.var) != 1 or apart is None or apart < 2:
         return []
@@ -133,61 +164,194 @@ class Column:
         neutral = REDUCE_OPS[running.op].identity(self.dtype)
         self.neutral = Const(float(neutral) if self.dtype.is_float else neutral, self.dtype)
 
-    def register(self, stem: str, lanes: int = 1) -> Array:
-        """A register for running values."""
-        return Array(self.names.fresh(stem), self.dtype, lanes, "register", lanes, True)
+    def register(self, stem: str, lanes: int = 1, count: int = 1) -> Array:
+        """A register for running values, or so many."""
+        return Array(self.names.fresh(stem), self.dtype, lanes * count, "register", lanes, True)
 
-    def step(self, mapping: dict[Sym, Sym], running: Array, slot: Sym = ZERO,
-             store: bool = True) -> tuple[list[Statement], list[Statement]]:
-        """One element more, and its result stored: what looks up indices, then the stores."""
+    def step(self, mapping: dict[Sym, Sym], running: Array, slot: Sym = ZERO, store: bool = True,
+             value: Value | None = None) -> tuple[list[Statement], list[Statement]]:
+        """One element more, and its result stored: what looks up indices, then the stores. ``value``: the element, if
+        it is known."""
         output = self.body.outputs[0]
         copy = self.body.instance(mapping)
-        operands = (Load(running, slot), convert(copy.value(output.value), self.dtype))
+        operands = (Load(running, slot), convert(copy.value(output.value) if value is None else value, self.dtype))
         stores: list[Statement] = [Store(running, slot, Apply(self.op, operands, self.dtype))]
         if store:
             result = convert(convert(Load(running, slot), self.narrow), output.array.dtype)
             stores.append(Store(output.array, copy.index(output.index), result))
-        copy.check(self.body.unread())
+        if value is None:
+            copy.check(self.body.unread())
         return copy.statements, stores
 
 
+Inside = Callable[[dict[Sym, Sym], Axis | None], list[Statement]]
+"""What is done at a place, or, with an axis of lanes, at as many neighbours."""
+
+
 class _Scan(Column):
-    unroll = 1
+    """The loops. ``dims``: those over columns, or vectors of them, which may be divided, with the names of their axes;
+    ``in_memory``: whether the running values lie in scratch memory."""
 
-    def part(self, axis: Axis, part: Part) -> tuple[Axis | None, list[Statement]]:
-        """The steps along a lane axis, if more than one, and what each does."""
-        if part.count == 1:
-            return None, self.column({axis.var: num(part.start)}, part.lanes, axis)
-        steps = Axis(self.names.var("v", part.count), part.count)
-        return steps, self.column({axis.var: steps.var * part.lanes + part.start}, part.lanes, axis)
+    def __init__(self, body: Body, running: Running, target: Target, space: Space, steps: Steps) -> None:
+        super().__init__(body, running, target)
+        axes, along = list(space.axes.values()), self.along
+        axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
+        self.target, self.in_memory = target, steps.keeps("sums")
+        self.runs = self.block = self.unroll = 1
+        if along is not None:
+            name = space.name(along)
+            self.unroll = steps.count("unroll", name)
+            if axis is along:
+                self.runs = steps.count("lanes", name)
+                square = self.runs * max(self.runs, self.unroll)
+                self.block = steps.count("split", name) // square * square
+                if not 0 < self.block * self.narrow.size <= target.l2:
+                    raise ScheduleError(f"{steps}: a row whose parts are scanned side by side is split into blocks, of "
+                                        f"a multiple of {square} elements and at most {target.l2} bytes")
+        self.axis = None if axis is along else axis
+        if self.in_memory and (self.axis is None or along is None):
+            raise ScheduleError(f"{steps}: keep(sums, scratch) wants lanes along a kept axis")
+        self.outer = [a for a in axes if a is not self.axis and a is not along]
+        self.dims = [(space.name(a), a) for a in self.outer]
+        self.pieces = parts(self.axis.size, steps.count("lanes", space.name(self.axis))) if self.axis else []
+        self.vectors: Axis | None = None
+        if self.axis is not None and self.pieces[0].count > 1:
+            self.vectors = Axis(self.names.var("v", self.pieces[0].count), self.pieces[0].count)
+            self.dims.append((space.name(self.axis), self.vectors))
 
-    def column(self, mapping: dict[Sym, Sym], lanes: int, lane_axis: Axis | None = None) -> list[Statement]:
-        """One place, or ``lanes`` of them."""
-        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
-        if lane and lane_axis:
-            mapping = {**mapping, lane_axis.var: mapping[lane_axis.var] + lane.var}
-        running = self.register("acc", lanes)
-        return [Alloc(running, self.neutral), *self._along(mapping, lane, running)]
+    def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
+            most: int = 0) -> list[Statement]:
+        """All columns along the lane axis, or the vectors from ``start`` to ``stop``, at most ``most``, and what is
+        left of the axis where ``last`` holds."""
+        if self.axis is None:
+            return self._in_parts() if self.runs > 1 else self._column({}, None)
+        main, *others = self.pieces
+        if not self.in_memory or self.along is None:
+            made = self._part(main, self._column, self.vectors, start, stop)
+            return [*made, *when(last, [s for part in others for s in self._part(part, self._column)])]
+        axis, most = self.axis, most or main.count
+        before = (main.count - most) * main.lanes  # columns of other iterations, seen from the last
+        sums = Array(self.names.fresh("sums"), self.dtype, axis.size - before, "scratch", 1, True)
+        own, vectors = self.names.var("w", most), self.vectors or Axis(self.names.var("v", 1), 1)
 
-    def _along(self, mapping: dict[Sym, Sym], lane: Axis | None, running: Array) -> list[Statement]:
-        """All steps of the axis: blocks of those that are written out, then the others."""
-        def step(at: dict[Sym, Sym]) -> list[Statement]:
-            head, stores = self.step({**mapping, **at}, running, lane.var if lane else ZERO)
+        def inside(mapping: dict[Sym, Sym], lane: Axis | None, slot: Sym | None = None) -> list[Statement]:
+            head, stores = self.step(mapping, sums, mapping[axis.var] - before if slot is None else slot)
             return [*head, *vectorised(lane, stores)]
 
-        along = self.along
+        def among(mapping: dict[Sym, Sym], lane: Axis | None) -> list[Statement]:
+            made = inside(mapping, lane, own * main.lanes + (lane.var if lane else 0))
+            return [LetIndex(own, Index(vectors.var - start, int64)), *made]
+
+        made = self._part(main, inside if most == main.count else among, vectors, start, stop)
+        made += when(last, [s for part in others for s in self._part(part, inside)])
+        return [Alloc(sums, self.neutral), loop(self.along, made)]
+
+    def _part(self, part: Part, inside: Inside, steps: Axis | None = None, start: Sym = ZERO,
+              stop: Sym | None = None) -> list[Statement]:
+        """What is done at the vectors of a part, counted by ``steps``."""
+        assert self.axis is not None
+        if steps is None and part.count > 1:
+            steps = Axis(self.names.var("v", part.count), part.count)
+        lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
+        at = (steps.var if steps else ZERO) * part.lanes + part.start
+        made = inside({self.axis.var: at + lane.var if lane else at}, lane)
+        return [loop(steps, made, start=start, stop=stop)] if steps else made
+
+    def _column(self, mapping: dict[Sym, Sym], lane: Axis | None) -> list[Statement]:
+        """One place, or a vector of them."""
+        running = self.register("acc", lane.size if lane else 1)
+
+        def inside(at: Sym) -> list[Statement]:
+            where = mapping if self.along is None else {**mapping, self.along.var: at}
+            head, stores = self.step(where, running, lane.var if lane else ZERO)
+            return [*head, *vectorised(lane, stores)]
+
+        made = inside(ZERO) if self.along is None else self._steps(self.along.size, inside)
+        return [Alloc(running, self.neutral), *made]
+
+    def _steps(self, size: int, inside: Callable[[Sym], list[Statement]]) -> list[Statement]:
+        """So many steps of the axis: blocks of those that are written out, then the others."""
         made: list[Statement] = []
-        if along is None:
-            return step({})
-        blocks, left = divmod(along.size, self.unroll)
-        if self.unroll == 1:
-            return [loop(along, step({}))]
+        blocks, left = divmod(size, self.unroll) if self.unroll > 1 else (0, size)
         if blocks:
             block, inner = (Axis(self.names.var(stem, n), n) for stem, n in (("b", blocks), ("r", self.unroll)))
             first = block.var * self.unroll if blocks > 1 else ZERO
-            inside = [loop(inner, step({along.var: first + inner.var}), "unroll")]
-            made += [loop(block, inside)] if blocks > 1 else inside
+            unrolled = [loop(inner, inside(first + inner.var), "unroll")]
+            made += [loop(block, unrolled)] if blocks > 1 else unrolled
         if left:
             rest = Axis(self.names.var("r", left), left)
-            made.append(loop(rest, step({along.var: rest.var + (along.size - left)})))
+            made.append(loop(rest, inside(rest.var + (size - left))))
         return made
+
+    # --- the parts of a row side by side
+
+    def _in_parts(self) -> list[Statement]:
+        """One row, block by block; the last block is shorter, and what is left of it is scanned element by element."""
+        assert self.along is not None
+        lanes = self.runs
+        values = Array(self.names.fresh("values"), self.narrow, self.block, "scratch", 1, True)
+        ends = Array(self.names.fresh("ends"), self.dtype, lanes * lanes, "scratch", 1, True)
+        before = self.register("before")
+        made: list[Statement] = [Alloc(values), Alloc(ends), Alloc(before, self.neutral)]
+        blocks, left = divmod(self.along.size, self.block)
+        if blocks:
+            block = Axis(self.names.var("b", blocks), blocks)
+            first = block.var * self.block if blocks > 1 else ZERO
+            whole = self._block(first, self.block // lanes, values, ends, before)
+            made += [loop(block, whole)] if blocks > 1 else whole
+        short = left // (lanes * lanes) * lanes
+        if short:
+            made += self._block(num(blocks * self.block), short, values, ends, before)
+        tail = left - short * lanes
+        if tail:
+            at, r = num(self.along.size - tail), Axis(self.names.var("r", tail), tail)
+            head, stores = self.step({self.along.var: at + r.var}, before, value=Load(values, r.var))
+            made += [*self._values(values, at, tail), loop(r, [*head, *stores])]
+        return made
+
+    def _values(self, values: Array, first: Sym, count: int) -> list[Statement]:
+        """The values from ``first`` on, in scratch memory."""
+        assert self.along is not None
+        output, along = self.body.outputs[0], self.along
+
+        def inside(at: Sym) -> tuple[list[Statement], list[Statement]]:
+            copy = self.body.instance({along.var: first + at})
+            store = Store(values, at, copy.value(output.value))
+            copy.check(self.body.unread())
+            return copy.statements, [store]
+
+        work = traffic([output.value])
+        lanes = lanes_for(self.target, work.widest)
+        return in_parts(self.names, count, lanes * abreast(self.target, work.cost, count // lanes), inside)
+
+    def _block(self, first: Sym, run: int, values: Array, ends: Array, before: Array) -> list[Statement]:
+        """A block from ``first`` on: a run of it in each lane. What the runs come to is found first, a vector of sums
+        of each run; then the results, from where the runs before end."""
+        assert self.along is not None
+        lanes, along = self.runs, self.along
+        v, u, lane = (Axis(self.names.var(stem, n), n) for stem, n in (("v", run // lanes), ("u", lanes), ("l", lanes)))
+        parts, end, running = (self.register(stem, lanes, n) for stem, n in (("part", lanes), ("end", 1), ("acc", 1)))
+        slot, own = u.var * lanes + lane.var, self.names.fresh("own")
+
+        def combined(a: Value, b: Value) -> Value:
+            return Apply(self.op, (a, b), self.dtype)
+
+        def abreast(stores: Store) -> Statement:
+            return loop(u, [loop(lane, [stores], "vector")], "unroll")
+
+        def inside(at: Sym) -> list[Statement]:
+            place = lane.var * run + at
+            head, stores = self.step({along.var: first + place}, running, lane.var, value=Load(values, place))
+            return [*head, loop(lane, stores, "vector")]
+
+        value = convert(Load(values, u.var * run + v.var * lanes + lane.var), self.dtype)
+        return [
+            *self._values(values, first, run * lanes),
+            Alloc(parts, self.neutral), loop(v, [abreast(Store(parts, slot, combined(Load(parts, slot), value)))]),
+            abreast(Store(ends, slot, Load(parts, slot))), Alloc(end, self.neutral),
+            abreast(Store(end, lane.var, combined(Load(end, lane.var), Load(ends, lane.var * lanes + u.var)))),
+            loop(lane, [Store(ends, lane.var, Load(end, lane.var))], "vector"),
+            loop(u, [Let(own, Load(ends, u.var)), Store(ends, u.var, Load(before, ZERO)),
+                     Store(before, ZERO, combined(Load(before, ZERO), Local(own, self.dtype)))]),
+            Alloc(running, self.neutral), loop(lane, [Store(running, lane.var, Load(ends, lane.var))], "vector"),
+            *self._steps(run, inside)]

@@ -73,7 +73,9 @@ def access(root: LazyBuffer, stored: Container[LazyBuffer]) -> Access:
             fresh += k
             stack += [(i, index[:rank]) for i in node.srcs[1:]]
             stack.append((node.srcs[0], names + index[rank:]))
-        elif node.op in (Op.SCAN, Op.SCATTER, Op.ASSIGN, Op.HOST, Op.COPY, Op.LOOP, Op.OUTPUT):
+        elif node.op == Op.SCAN:
+            stack.append((node.srcs[0], scanned(result)))
+        elif node.op in (Op.SCATTER, Op.ASSIGN, Op.HOST, Op.COPY, Op.LOOP, Op.OUTPUT):
             for source in node.srcs:
                 whole = space_coordinate(source.shape, f"w{fresh}_")
                 fresh += 1
@@ -98,6 +100,15 @@ def _reduce_coordinate(node: LazyBuffer, index: Coordinate) -> Coordinate:
     shape = node.srcs[0].shape
     return tuple(var(f"r{axis}", 0, max(0, shape[axis] - 1)) if axis in node.arg and shape[axis] > 1 else i
                  for axis, i in enumerate(index))
+
+
+def scanned(a: Access) -> Coordinate:
+    """The coordinate at which a SCAN reads: all along its axis, at its own place on the others. That of any other
+    node is its own."""
+    if a.node.op != Op.SCAN:
+        return a.coordinate
+    return tuple(var(f"w{i}", x.lo, x.hi) if i == a.node.arg[1] and is_variable(x) else x
+                 for i, x in enumerate(a.coordinate))
 
 
 def is_variable(expression: Sym) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.schedule.access import scanned
 from minigrad.schedule.draft import ALONE, Draft, Group
 from minigrad.schedule.linked import LinkedOrder
 from minigrad.schedule.materialise import Materialised
@@ -208,22 +209,29 @@ class Grouping:
         return sorted(self.needs(group), key=self.order.label.__getitem__)
 
     def _same_stage(self) -> None:
-        """An elementwise store that reads another store of its shape only at its own place joins that store's stage."""
+        """An elementwise store that reads another store of its shape only at its own place joins that store's stage. A
+        SCAN, of which there is one a stage, computes there what nobody else reads."""
         for consumer in list(self.order):
-            if not consumer.simple or consumer not in self.order:
-                continue
             draft = consumer.drafts[0]
+            scans = len(consumer.drafts) == 1 and draft.stores[0].op == Op.SCAN
+            if not (consumer.simple or scans) or consumer not in self.order:
+                continue
             for producer in self._producers(consumer):
                 if (producer.alone or producer.device != consumer.device or len(producer.drafts) > 1
                         or producer.drafts[0].shape != draft.shape or producer.drafts[0].stores[0].op == Op.SCAN
                         or len(producer.stores) + len(consumer.stores) > MAX_STORES
                         or producer.operations + consumer.operations > MAX_STAGE_OPERATIONS
                         or not _reads_in_place(draft, producer.drafts[0].stores)
+                        or (scans and not (producer.simple and self._feeds_only(producer, consumer)))
                         or not self.can_merge(producer, consumer)):
                     continue
                 note = f"{name_of(draft.stores[0])} joins its stage: read in place"
-                self.merge(producer, consumer, _joined(producer, consumer, note))
+                self.merge(producer, consumer, _joined(producer, consumer, note, scans))
                 break
+
+    def _feeds_only(self, producer: Group, consumer: Group) -> bool:
+        """Whether nothing but this other group reads what the producer stores."""
+        return self.needed_by(producer) == {consumer} and not self.outputs.union(self.initials) & {*producer.stores}
 
     def _by_rows(self) -> None:
         """A producer that its consumer reads only at its own outer coordinate becomes an earlier stage of it. What a
@@ -403,8 +411,9 @@ def name_of(node: LazyBuffer) -> str:
 
 
 def _reads_in_place(draft: Draft, stores: Sequence[LazyBuffer]) -> bool:
-    """Whether the draft reads these stores only at its own coordinate."""
-    return all(index == a.coordinate for a in draft.accesses for s in stores for index in a.reads.get(s, ()))
+    """Whether the draft reads these stores only at its own coordinate; a SCAN at those of all along its axis."""
+    return all(index in (a.coordinate, scanned(a)) for a in draft.accesses for s in stores
+               for index in a.reads.get(s, ()))
 
 
 def _is_over(group: Group, node: LazyBuffer, stage: int) -> bool:
@@ -453,10 +462,13 @@ def _fits_beside(group: Group) -> bool:
     return not (group.alone or len(group.drafts) > 1 or draft.is_contraction or draft.stores[0].op == Op.SCAN)
 
 
-def _joined(first: Group, second: Group, note: str) -> Group:
-    """Two groups of one stage each as one stage."""
+def _joined(first: Group, second: Group, note: str, scans: bool = False) -> Group:
+    """Two groups of one stage each as one stage. One that scans computes what the first would have stored for it."""
     stage = _join(first.drafts[0], second.drafts[0])
-    return Group([stage], first.columns, first.device, first.work + second.work, [*first.notes, note])
+    if scans:
+        stage.stores, stage.inlined = second.stores, stage.inlined.union(first.stores)
+    return Group([stage], (second if scans else first).columns, first.device, first.work + second.work,
+                 [*first.notes, note])
 
 
 def _join(first: Draft, second: Draft) -> Draft:

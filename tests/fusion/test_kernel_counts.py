@@ -98,6 +98,32 @@ def _hand_layer_norm_moments(x: Any) -> Any:
     return (x - mean) * (square - mean * mean + 1e-5).rsqrt()
 
 
+def test_what_only_a_scan_reads_is_computed_in_its_kernel(rng: np.random.Generator) -> None:
+    """A long function of what is summed; rows that are reduced before. What others read, or is asked for, is stored,
+    and in place nothing is overwritten that is still to be read."""
+    x = mg.tensor(rng.standard_normal((3, 40_000)).astype("f"))
+    y = x.numpy().astype(np.float64)
+    wanted = np.cumsum(1 / (1 + np.exp(-y)), 1)
+    with mg.inspect() as seen:
+        got = x.sigmoid().cumsum(1).realize()
+    assert seen.launches == 1 and np.allclose(got.numpy(), wanted, 1e-5)
+    rows = _random(rng, 100, 400)
+    with mg.inspect() as seen:
+        got = (rows.softmax(1) * 2).cumsum(1).realize()
+    e = np.exp(rows.numpy())
+    assert seen.launches == 1 and np.allclose(got.numpy(), np.cumsum(2 * e / e.sum(1, keepdims=True), 1), 1e-4)
+    s = x.sigmoid()
+    c, t = s.cumsum(1), s.sqrt()
+    (c + t).sum().item()
+    s.realize()
+    assert np.allclose(c.numpy(), wanted, 1e-5) and np.allclose(t.numpy(), 1 / np.sqrt(1 + np.exp(-y)), 1e-5)
+    for dim in (0, 1):
+        z = x.clone()
+        z.sigmoid_().cumsum_(dim)
+        assert np.allclose(z.numpy(), np.cumsum(1 / (1 + np.exp(-y)), dim), 1e-5)
+
+
+
 @SIZES
 @pytest.mark.parametrize("variant", [
     lambda x: F.layer_norm(x, x.shape[1:]), _hand_layer_norm, _hand_layer_norm_moments,

@@ -81,7 +81,7 @@ def slice_pad() -> Program:
 def cumsum() -> Program:
     """Running sums along rows and along columns."""
     x = leaf(40, 60)
-    return Program([x.scan(Op.SUM, 1), x.scan(Op.SUM, 0)], [x])
+    return Program([x.scan(Op.SUM, 1), x.scan(Op.SUM, 0), x.reshape((2400,)).scan(Op.SUM, 0)], [x])
 
 
 def gather() -> Program:

@@ -3,12 +3,14 @@ they give NumPy's results, whatever the order of their parallel iterations. Next
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minigrad.dtype import float32, int32, int64
+from minigrad.dtype import float32, int8, int32, int64
+from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.show import show
@@ -24,6 +26,7 @@ from tests.unit.lower.specs import (
     buffer,
     check,
     memory_of,
+    spec_of,
 )
 
 
@@ -114,8 +117,51 @@ def test_scans_along_rows_are_turned(shape, dtype, rng):
         check(KernelSpec("k", (), (Stage((node,), ()),), memory), {a: x}, [want], native=True)
 
 
+@pytest.mark.parametrize(("shape", "dtype", "op", "blocks"), [
+    ((9000,), float32, Op.SUM, True), ((3968,), float32, Op.SUM, True), ((257,), int64, Op.MAX, True),
+    ((3, 700), float32, Op.SUM, True), ((2, 2001), int32, Op.PROD, True), ((1, 4100), int64, Op.SUM, True),
+    ((255,), float32, Op.SUM, False), ((40, 300), float32, Op.SUM, False), ((8, 300), int8, Op.SUM, False)])
+def test_parts_of_a_long_row_are_scanned_side_by_side(shape, dtype, op, blocks, rng):
+    """In blocks, shorter at the end, and what is left of it."""
+    a, axis = buffer(shape, dtype), len(shape) - 1
+    x = (rng.standard_normal(shape) * 9).astype(dtype.numpy)
+    node = a.unary(Op.NEG).scan(op, axis)
+    want = {Op.SUM: np.add, Op.PROD: np.multiply, Op.MAX: np.maximum}[op].accumulate(
+        (-x).astype(np.float64 if dtype is float32 else x.dtype), axis)
+    memory = {a: Memory("a", dtype, shape), node: Memory("out", dtype, shape)}
+    spec = KernelSpec("k", (), (Stage((node,), ()),), memory)
+    check(spec, {a: x}, [want.astype(x.dtype)], 1e-4, native=True)
+    assert ("lanes(r0, " in lower(spec, AVX512).strategies[0]) == blocks
+
+
+def test_columns_across_memory_are_scanned_together(rng):
+    """All that an iteration has, with their running values in memory; of several outer places, and divided."""
+    for shape in ((20, 45), (3, 17, 100), (2, 30, 1100)):
+        a, axis = buffer(shape), len(shape) - 2
+        x = rng.standard_normal(shape).astype("f")
+        node = a.scan(Op.SUM, axis)
+        memory = {a: Memory("a", float32, shape), node: Memory("out", float32, shape)}
+        spec = KernelSpec("k", (), (Stage((node,), ()),), memory)
+        check(spec, {a: x}, [np.cumsum(x, axis)], 1e-4, native=True)
+        assert "keep(sums, scratch)" in lower(spec, AVX512).strategies[0]
+
+
+@pytest.mark.parametrize(("steps", "reason"), [
+    ("lanes(r0, 8)", "split into blocks, of a multiple of 64"),
+    ("keep(sums, scratch)", "wants lanes along a kept axis"),
+    ("lanes(r0, 8), split(r0, 63)", "split into blocks, of a multiple of 64"),
+    ("lanes(x0, 8), lanes(r0, 8)", "x0 has the lanes already"),
+    ("lanes(r0, 4), split(r0, 16), keep(sums, scratch)", "wants lanes along a kept axis")])
+def test_steps_that_a_scan_cannot_have(steps, reason):
+    node = buffer((21, 300)).scan(Op.SUM, 1)
+    with pytest.raises(ScheduleError, match=re.escape(reason)):
+        lower(spec_of(node), replace(AVX512, steps=(("*", (steps,)),)))
+
+
 @pytest.mark.parametrize(("steps", "written"), [
-    ("lanes(x0, 8), unroll(r0, 3)", True), ("lanes(x0, 4)", False), ("unroll(r0, 7)", True)])
+    ("lanes(x0, 8), keep(sums, scratch)", False), ("lanes(x0, 4), keep(sums, scratch), parallel(x0, 2)", False),
+    ("lanes(r0, 4), split(r0, 16), parallel(x0, 5)", False), ("lanes(x0, 8), unroll(r0, 3)", True),
+    ("lanes(x0, 4)", False), ("unroll(r0, 7)", True)])
 def test_other_steps_of_a_scan(steps, written, rng):
     a = buffer((21, 17))
     x = rng.standard_normal(a.shape).astype("f")

@@ -49,6 +49,10 @@ def nodes():
     rows, columns = buffer((3, 20, 1, 70)), buffer((3, 1, 33, 70))
     yield "batched", rows.expand((3, 20, 33, 70)).binary(Op.MUL, columns.expand((3, 20, 33, 70))).reduce(Op.SUM, (3,))
     yield "convolution", convolution()
+    yield "scan of rows", a.scan(Op.SUM, 1)
+    yield "scan of columns", c.scan(Op.MAX, 1)
+    yield "scan of a long row", buffer((9000,)).scan(Op.SUM, 0)
+    yield "scan across memory", buffer((2, 30, 1100)).scan(Op.SUM, 1)
 
 
 def product(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
