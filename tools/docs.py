@@ -265,7 +265,7 @@ def filled(page: str, root: Path) -> str:
 def expected(root: Path = ROOT) -> dict[str, str]:
     """What each page under ``root`` should hold: those made from tables, and those that exist, filled."""
     pages = {name: page() for name, page in PAGES.items()}
-    for path in [root / "README.md", *sorted((root / "docs").glob("*.md")),
+    for path in [root / "README.md", *sorted((root / "docs").rglob("*.md")),
                  *sorted((root / "examples").glob("*/README.md"))]:
         name = path.relative_to(root).as_posix()
         if name not in pages and path.exists():

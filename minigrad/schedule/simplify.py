@@ -45,7 +45,7 @@ class Builder:
         node = self.nodes.get(key)
         if node is None:
             node = LazyBuffer(op, srcs, arg, like.shape, like.dtype, like.device)
-            for rule in _RULES_OF.get(op, ()):
+            for rule in RULES_OF.get(op, ()):
                 replacement = rule.apply(node, self)
                 if replacement is not None:
                     node = replacement
@@ -303,4 +303,5 @@ RULES: tuple[Rule, ...] = (
          "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
 )
 
-_RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in {op for r in RULES for op in r.ops}}
+RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in {op for r in RULES for op in r.ops}}
+"""The rules that look at nodes of an op. One that is added here at run time takes part, too."""

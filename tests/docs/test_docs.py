@@ -147,7 +147,7 @@ def test_the_package_says_its_version() -> None:
 
 
 @pytest.mark.parametrize("page", [p.relative_to(ROOT).as_posix() for p in (
-    *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")))])
 def test_local_links_lead_somewhere(page: str) -> None:
     assert broken_links(ROOT / page) == []
