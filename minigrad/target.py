@@ -61,6 +61,9 @@ class Target:
     don't); ``shared_at_launch``: shared memory that a kernel may have for that; ``native_math``: exp, log, sin … are
     functions of its language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
 
+    ``stops``: whether a run can stop before the first kernel that overwrites something, because an index was out of
+    range.
+
     ``steps``: patterns of kernels' names, and the steps of their stages, where they are not to be chosen.
     ``beam``: how many lists of steps a search goes on from; 0 takes those that are chosen.
     """
@@ -85,6 +88,7 @@ class Target:
     pipeline: int = 0
     shared_at_launch: int = 0
     native_math: bool = False
+    stops: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     beam: int = 0
 

@@ -81,6 +81,8 @@ class Executable:
         self._firm_work = sum([call.work for call in recipe.calls[self._firm:]])
         if native:
             native.firm = self._firm
+            if recipe.checks and recipe.overwritten:
+                native.stop_before(self._firm, recipe.slots - 1, len(recipe.checks))
 
     def _first_overwriting(self) -> int:
         """The first kernel that writes into a leaf."""

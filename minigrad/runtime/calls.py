@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.runtime import pool
 from minigrad.runtime.locks import run_lock
+from minigrad.runtime.native import address, run_table
 
 
 @dataclass(eq=False)
@@ -44,14 +45,12 @@ class CallTable:
         self._moves = _table(c.sources, c.offsets)
         self._numbers = np.ascontiguousarray(c.numbers, np.int64)
         self._slots: Any = np.zeros(max(1, slots), np.uint64)
-        self._steps = _table(c.functions, _address(self._cells) + 8 * c.first, _address(self._numbers) + 8 * c.number,
+        self._steps = _table(c.functions, address(self._cells) + 8 * c.first, address(self._numbers) + 8 * c.number,
                              c.iterations, c.grain)
-        self._run = np.array([_address(self._steps), len(self._steps), 0, 1, _address(self._slots),
-                              _address(self._moves), _address(self._cells), len(self._moves), 0, len(self._steps), 0],
-                             np.int64)
+        self._run = run_table(address(self._steps), len(self._steps), self._slots, self._moves, self._cells)
         self._guarded = work > LONG
         self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
-        self._call = pool.native().entry(_address(self._run), _address(self._slots), "Q" * slots, False)
+        self._call = pool.native().entry(address(self._run), address(self._slots), "Q" * slots, False)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -75,7 +74,3 @@ def _table(*columns: np.ndarray) -> np.ndarray:
     for i, column in enumerate(columns):
         table[:, i] = column
     return table
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]

@@ -332,7 +332,8 @@ def host_target() -> Target:
     else:
         known = replace(target.SCALAR, has_fma=False)
     sizes = _cache_sizes()
-    return replace(known, l1=sizes.get("l1", known.l1), l2=sizes.get("l2", known.l2), l3=sizes.get("l3", USUAL_L3))
+    return replace(known, l1=sizes.get("l1", known.l1), l2=sizes.get("l2", known.l2), l3=sizes.get("l3", USUAL_L3),
+                   stops=True)
 
 
 def _cache_sizes() -> dict[str, int]:

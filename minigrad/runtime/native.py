@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from ctypes import c_int64
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -72,7 +73,7 @@ class NativeProgram:
         self._slots: Any = np.zeros(max(1, slots + len(scalars)), np.uint64)
         self._moves = np.array(moves, np.int64).reshape(-1, 2)
         self._cells = np.zeros(max(1, len(moves)), np.uint64)
-        cells = _address(self._cells)
+        cells = address(self._cells)
         self._steps = np.array(
             [(step.program.address, cells + 8 * first, cells + 8 * second, step.iterations, step.grain)
              for step, (first, second) in zip(self.steps, starts, strict=True)], np.int64).reshape(-1, 5)
@@ -86,15 +87,15 @@ class NativeProgram:
         self._runs: list[np.ndarray] = []
         self.function = self._entry(0, len(self.steps))
         self._each: list[Callable[..., Any]] = []  # an entry for each step, made when they are first timed
+        self._stop = -1, 0, 0
         self._pool: pool.Pool | None = None
         self._threads = 0
 
     def _entry(self, first: int, count: int) -> Callable[..., BaseException | None]:
         """A function that runs some of the steps."""
-        run = np.array([_address(self._steps) + first * self._steps.strides[0], count, 0, 1, _address(self._slots),
-                        _address(self._moves), _address(self._cells), len(self._moves), 0, count, 0], np.int64)
+        run = run_table(address(self._steps[first:]), count, self._slots, self._moves, self._cells)
         self._runs.append(run)
-        return pool.native().entry(_address(run), _address(self._slots), self._kinds, self.short)
+        return pool.native().entry(address(run), address(self._slots), self._kinds, self.short)
 
     def set_iterations(self, step: int, iterations: int) -> None:
         """Give a step another number of iterations, for kernels whose size is known only when they run."""
@@ -123,6 +124,11 @@ class NativeProgram:
     def firm(self, step: int) -> None:
         self._runs[0][9] = step
 
+    def stop_before(self, step: int, slot: int, words: int) -> None:
+        """Have every run end before a step if one of the int64 words in a slot is not 0 by then."""
+        self._stop = step, slot, words
+        self._runs[0][11:] = step, address(self._slots) + 8 * slot, words
+
     @property
     def complete(self) -> bool:
         """Whether all steps of the last run are done. Somebody else sets it to False before."""
@@ -141,7 +147,9 @@ class NativeProgram:
                 self._threads = 0
             if self._parallel or self._guarded:
                 self._prepare()
-            for call in self._each:
+            for i, call in enumerate(self._each):
+                if i == self._stop[0] and any((c_int64 * self._stop[2]).from_address(addresses[self._stop[1]])):
+                    break
                 start = perf_counter()
                 raised = call(*addresses, *scalars)
                 seconds.append(perf_counter() - start)
@@ -161,5 +169,13 @@ class NativeProgram:
                 run[8] = phase
 
 
-def _address(array: np.ndarray) -> int:
+def run_table(steps: int, count: int, slots: np.ndarray, moves: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """A ``%run`` of ``pool.ll``: steps from an address on, on the calling thread, not guarded, with no firm step and no
+    words to look at."""
+    return np.array([steps, count, 0, 1, address(slots), address(moves), address(cells), len(moves), 0, count, 0,
+                     -1, 0, 0], np.int64)
+
+
+def address(array: np.ndarray) -> int:
+    """Where an array's first element lies."""
     return array.__array_interface__["data"][0]

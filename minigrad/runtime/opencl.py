@@ -138,7 +138,7 @@ class OpenCLDevice(Device):
             host = llvm.host_target()
             if host.name == "avx512":
                 host = replace(host, vector_bytes=AVX2.vector_bytes, vector_registers=AVX2.vector_registers)
-            return replace(host, name="opencl-cpu")
+            return replace(host, name="opencl-cpu", stops=False)
         d = self.device
         workgroup = 1 << (min(GPU.workgroup, d.max_work_group_size).bit_length() - 1)
         return replace(GPU, name="opencl", parallel_min=max(GPU.parallel_min, 4 * d.max_compute_units),

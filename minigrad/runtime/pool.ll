@@ -52,7 +52,9 @@
               ptr, i64,                                          ; 2  pool, threads
               ptr, ptr, ptr, i64,                                ; 4  slots, { source, offset }s, cells, how many
                ptr, i64,                                          ; 8  the phase if it is guarded; the firm step
-               i64 }                                              ; 10 1 when all steps are done
+               i64,                                               ; 10 1 when all steps are done
+               i64, ptr, i64 }                                    ; 11 where a run ends if a word is not 0; 12 the slot
+                                                                  ; that says where the words are; 13 how many
 
 define internal void @do_run(ptr %run) {
 entry:
@@ -69,13 +71,42 @@ entry:
   %guarded = icmp ne ptr %phase.at, null
   %firm.at = getelementptr %run, ptr %run, i32 0, i32 9
   %firm = load i64, ptr %firm.at
+  %stop.at = getelementptr %run, ptr %run, i32 0, i32 11
+  %stop = load i64, ptr %stop.at
   call void @wake_early(ptr %steps, i64 %count, ptr %pool, i64 %threads)
   br label %head
 
 head:
   %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
   %more = icmp slt i64 %i, %count
-  br i1 %more, label %look, label %all
+  br i1 %more, label %ask, label %all
+
+ask:
+  %may.stop = icmp eq i64 %i, %stop
+  br i1 %may.stop, label %words, label %look
+
+words:
+  %slot.at = getelementptr %run, ptr %run, i32 0, i32 12
+  %slot = load ptr, ptr %slot.at
+  %first = load ptr, ptr %slot
+  %words.at = getelementptr %run, ptr %run, i32 0, i32 13
+  %words.count = load i64, ptr %words.at
+  br label %word
+
+word:
+  %w = phi i64 [ 0, %words ], [ %w.next, %fine ]
+  %unread = icmp slt i64 %w, %words.count
+  br i1 %unread, label %read, label %look
+
+read:
+  %word.at = getelementptr i64, ptr %first, i64 %w
+  %said = load i64, ptr %word.at
+  %wrong = icmp ne i64 %said, 0
+  br i1 %wrong, label %exit, label %fine
+
+fine:
+  %w.next = add i64 %w, 1
+  br label %word
 
 look:
   br i1 %guarded, label %phases, label %body

@@ -17,14 +17,14 @@ from minigrad.symbolic import Sym, num, var
 class Access:
     """What one store reads. ``coordinate``: its own variables, c0, c1, …; ``reads``: for each node with memory the
     coordinates it is read at; ``reduces``: for each reduction computed on the way the coordinates of its result;
-    ``gathers``, ``scalars``: the GATHER and SCALAR nodes on the way; ``operations``: what its elementwise
-    nodes are worth."""
+    ``gathers``: for each GATHER on the way the coordinates of its index; ``scalars``: the SCALAR nodes; ``operations``:
+    what its elementwise nodes are worth."""
 
     node: LazyBuffer
     coordinate: Coordinate
     reads: dict[LazyBuffer, list[Coordinate]] = field(default_factory=dict)
     reduces: dict[LazyBuffer, list[Coordinate]] = field(default_factory=dict)
-    gathers: list[LazyBuffer] = field(default_factory=list)
+    gathers: dict[LazyBuffer, list[Coordinate]] = field(default_factory=dict)
     scalars: list[LazyBuffer] = field(default_factory=list)
     operations: int = 0
 
@@ -66,9 +66,8 @@ def access(root: LazyBuffer, stored: Container[LazyBuffer]) -> Access:
             stack.append((node.srcs[0], _reduce_coordinate(node, index)))
         elif node.op == Op.GATHER:
             k = node.arg
-            if node not in result.gathers:
-                result.gathers.append(node)
             rank = len(node.srcs[1].shape)
+            result.gathers.setdefault(node, []).append(index[:rank])
             names = tuple(var(f"g{fresh + i}", 0, max(0, node.srcs[0].shape[i] - 1)) for i in range(k))
             fresh += k
             stack += [(i, index[:rank]) for i in node.srcs[1:]]

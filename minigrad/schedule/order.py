@@ -1,6 +1,6 @@
 """Stage: schedule, step 4. In: groups. Out: launches in order (independent map kernels stacked into one), and which
 outputs are written over inputs that nobody needs any more.
-Next: ``memory.py``."""
+Next: ``checks.py``."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
 
 
 def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], dead: set[LazyBuffer],
-              first_writer: Callable[[LazyBuffer], LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
-    """For outputs: the dead leaf whose memory each takes over. Only where every read of the leaf comes in an earlier
-    launch, or in the output's own stage at the very place that is written."""
+              first_writer: Callable[[LazyBuffer], LazyBuffer], after: int = -1) -> dict[LazyBuffer, LazyBuffer]:
+    """For outputs of launches that come ``after`` one: the dead leaf whose memory each takes over. Only where every
+    read of the leaf comes in an earlier launch, or in the output's own stage at the very place that is written."""
     result: dict[LazyBuffer, LazyBuffer] = {}
     taken: set[LazyBuffer] = set()
     readers: dict[LazyBuffer, list[tuple[int, Group]]] = {}
@@ -61,19 +61,35 @@ def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], d
                 readers.setdefault(node, []).append((position, group))
             for node in group.stores:
                 where[node] = position, group
-    for output in outputs:
+
+    def give(output: LazyBuffer, leaves: Sequence[LazyBuffer]) -> None:
         target = first_writer(output)
-        if target not in where:
-            continue
         position, group = where[target]
-        candidates = [n for n in group.inputs if n in dead and n not in taken and n.op == Op.BUFFER and n.arg is None
-                      and n.dtype is output.dtype and n.size == output.size and prod(n.shape) > 0]
-        for leaf in sorted(candidates, key=lambda n: n.shape != output.shape):
-            if all(at < position or (g is group and _only_in_place(group, target, leaf))
-                   for at, g in reversed(readers[leaf])):
+        for leaf in sorted(leaves, key=lambda n: n.shape != output.shape):
+            if leaf not in taken and all(at < position or (g is group and _only_in_place(group, target, leaf))
+                                         for at, g in reversed(readers[leaf])):
                 result[output] = leaf
                 taken.add(leaf)
-                break
+                return
+
+    candidates: dict[LazyBuffer, list[LazyBuffer]] = {}
+    own: dict[LazyBuffer, list[LazyBuffer]] = {}
+    for output in outputs:
+        target = first_writer(output)
+        if target not in where or where[target][0] <= after:
+            continue
+        group = where[target][1]
+        candidates[output] = [n for n in group.inputs if n in dead and n.op == Op.BUFFER and n.arg is None
+                              and n.dtype is output.dtype and n.size == output.size and prod(n.shape) > 0]
+        reads = {n for d in group.drafts for a in d.accesses if a.node is target for n in a.reads}
+        own[output] = [n for n in candidates[output] if n in reads]
+    # what is computed from one leaf only, like a moment from the last one, comes first: the weight, which is computed
+    # from all of them, is left with its own
+    for output in sorted(own, key=lambda o: len(own[o])):
+        give(output, own[output])
+    for output, leaves in candidates.items():
+        if output not in result:
+            give(output, leaves)
     return result
 
 

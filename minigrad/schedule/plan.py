@@ -17,6 +17,7 @@ from minigrad.graph.loop import Loop
 from minigrad.graph.origins import follow
 from minigrad.graph.verify import verify
 from minigrad.ops import Op
+from minigrad.schedule.checks import find_checks
 from minigrad.schedule.draft import Group
 from minigrad.schedule.group import Grouping
 from minigrad.schedule.materialise import Materialised, materialise
@@ -143,14 +144,13 @@ class Assembly:
         self.owner: dict[LazyBuffer, LazyBuffer] = {}
         for node, base in reversed(graph.initial.items()):
             self.owner[base] = self.owner.get(node, node)
-        # a plan that may end in an IndexError overwrites nothing
-        checked = any(_checked(group) for parts in order for group in parts)
-        self.donated = {} if checked else donations(order, graph.outputs, dead, graph.first_writer)
+        self.loops = {parts[0]: OneStep.of(parts[0], grouping.target) for parts in order
+                      if parts[0].stores[0].op == Op.OUTPUT}
+        self.checked = find_checks(order)
+        self.donated = self._donated(dead)
         copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
         self.skipped = {copy for copy, leaf in copies.items() if copy.op == Op.CONTIGUOUS and copy.srcs[0] is leaf}
         self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}
-        self.loops = {parts[0]: OneStep.of(parts[0], grouping.target) for parts in order
-                      if parts[0].stores[0].op == Op.OUTPUT}
         self.places = self._places()
         self.names_used: dict[str, dict[Structure, str]] = {}
         self.names_taken: set[str] = set()
@@ -167,6 +167,15 @@ class Assembly:
                  if p.kind == "output"}
         return Plan(steps, outputs, [sizes[i] for i in range(len(sizes))], self.arena_bytes, self.leaves, self.checks,
                     len(self.donated))
+
+    def _donated(self, dead: set[LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
+        """For outputs: the leaf whose memory each takes over. A plan that may end in an IndexError overwrites nothing
+        before all indexes are checked, and a device that cannot stop then overwrites nothing at all."""
+        checking = [position for position, parts in enumerate(self.order) for group in parts
+                    if self.checked[group] or (group in self.loops and self.loops[group].plan.checks)]
+        if checking and not self.grouping.target.stops:
+            return {}
+        return donations(self.order, self.graph.outputs, dead, self.graph.first_writer, max(checking, default=-1))
 
     def _is_skipped(self, parts: list[Group]) -> bool:
         return len(parts) == 1 and all(n in self.skipped for n in parts[0].stores)
@@ -278,7 +287,7 @@ class Assembly:
                     places.append(self.places[node])
         stages = tuple(Stage(tuple(d.stores), tuple(c[i] for c in group.columns)) for i, d in enumerate(group.drafts))
         scalars = tuple(dict.fromkeys(s for d in group.drafts for a in d.accesses for s in a.scalars))
-        checks = {n: i for i, n in enumerate(_checked(group))}  # a kernel counts its own status words from 0
+        checks = {n: i for i, n in enumerate(self.checked[group])}  # a kernel counts its own status words from 0
         status = Memory("status", int64, (len(checks),), written=True) if checks else None
         if status is not None:
             places.append(Place("status", 8 * len(self.checks)))
@@ -328,8 +337,3 @@ def _identifier(name: str) -> str:
     """
     safe = re.sub("[^A-Za-z0-9_]+", "_", name).strip("_")
     return safe if safe[:1].isalpha() else f"kernel_{safe}".rstrip("_")
-
-
-def _checked(group: Group) -> list[LazyBuffer]:
-    nodes = [n for d in group.drafts for a in d.accesses for n in a.gathers]
-    return list(dict.fromkeys(nodes + [n for n in group.stores if n.op == Op.SCATTER]))

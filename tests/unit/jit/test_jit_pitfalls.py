@@ -425,6 +425,32 @@ def test_an_index_out_of_range_changes_nothing() -> None:
         assert step(good).tolist() == [i + 2.0, i + 3.0]
 
 
+@pytest.mark.parametrize("settings", [{}, {"DEBUG": 2}, {"THREADS": 1}], ids=str)
+@pytest.mark.parametrize("rows", [700, 120_000])  # the second run is long: a signal may come in the middle of it
+def test_a_step_that_writes_over_weights_stops_at_a_wrong_index(
+        settings: dict[str, int], rows: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes after all checks overwrites its leaves; if an index is wrong, it does not run."""
+    table, weight = minigrad.ones(50, 80), minigrad.ones(rows, 80)
+
+    @minigrad.jit
+    def step(i: Any) -> Any:
+        total = table[i].sum()
+        weight.add_(total)
+        return total
+
+    good, bad = minigrad.tensor([1, 2]), minigrad.tensor([1, 50])
+    for _ in range(4):
+        step(good)
+    assert [v.program.executable.overwrites for v in step.variants] == [True]
+    with minigrad.config(**settings):
+        for k in range(3):
+            with pytest.raises(IndexError, match=r"not in 0 … 49"):
+                step(bad)
+            assert minigrad.equal(weight, minigrad.full((rows, 80), 1.0 + 160 * (4 + k)))
+            assert step(good).item() == 160
+    assert minigrad.equal(weight, minigrad.full((rows, 80), 1.0 + 160 * 7))
+
+
 # --- what can't be a program
 
 

@@ -220,3 +220,21 @@ define void @mode(ptr %arrays, ptr %scalars, i64 %begin, i64 %end) {
             assert np.all(y == 0)
             kept.run([address(x), address(y)], [0.0])
             assert np.all(y == x)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_run_stops_before_a_step_if_a_word_is_not_0(cpu, add, threads, timed):
+    x, y, z, words = np.arange(5000.0), np.zeros(5000), np.zeros(5000), np.zeros(3, np.int64)
+    program = cpu.native([Step(add, (0, 1), (0,), 5000, 64), Step(add, (1, 2), (0,), 5000, 64)], 4, "d")
+    program.stop_before(1, 3, 3)
+    given = [address(x), address(y), address(z), address(words)], [1.0]
+    run = program.run_timed if timed else program.run
+    with config(THREADS=threads):
+        for word in (0, 2):
+            words[word] = 7
+            run(*given)
+            assert y[2] == 3 and not z.any()
+            words[:] = y[:] = 0
+        run(*given)
+    assert z[2] == 4
