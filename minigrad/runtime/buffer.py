@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -53,6 +53,9 @@ class Buffer:
 
     on_host = True
     """Whether NumPy can see the memory."""
+
+    noted: ClassVar[WeakKeyDictionary[Buffer, Any]] = WeakKeyDictionary()
+    """What is known of contents, for as long as nobody outside minigrad sees the memory."""
 
     move: ClassVar[Any] = staticmethod(ctypes.memmove)
     """Copies bytes: to an address, from one, so many. ``pool.py`` puts one here that
@@ -273,6 +276,7 @@ class _Export(_Look):
     def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
         super().__init__(buffer, interface)
         buffer.exports.append(None)
+        Buffer.noted.pop(buffer, None)
 
     def __del__(self) -> None:
         self.buffer.exports.pop()

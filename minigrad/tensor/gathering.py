@@ -18,8 +18,9 @@ from minigrad.tensor.aliases import strided_alias
 from minigrad.tensor.base import make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
+from minigrad.tensor.elements import check_range, concrete
 from minigrad.tensor.function import Function
-from minigrad.tensor.indexing import check_range, concrete, inverse, known
+from minigrad.tensor.indexing import inverse
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
@@ -33,21 +34,9 @@ def check_index_range(index: Tensor, n: int, ignore: int | None = None,
                       error: type[Exception] = IndexError, dim: int = 0) -> bool:
     """``error`` at the call for a realised index tensor with values outside 0 … n-1 (``ignore`` apart).
 
-    False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs. Where there is
-    nothing to choose from, any value is wrong.
+    False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs.
     """
-    nothing = n == 0 and ignore is None and index.numel() and not (capturing() or tracing.names)
-    array = concrete(index, "an index into nothing") if nothing else known(index)
-    if array is None:
-        return False
-    if not array.size or (array.min() >= 0 and array.max() < n):
-        return True
-    wrong = (array < 0) | (array >= n)
-    if ignore is not None:
-        wrong &= array != ignore
-    if wrong.any():
-        raise error(message.format(value=int(array[wrong].flat[0]), dim=dim, size=n))
-    return True
+    return check_range(index, n, dim, error, message, False, ignore)
 
 
 def check_index_dtype(index: Tensor, name: str, words: str = "int32/int64 for index") -> None:

@@ -1,32 +1,32 @@
 """Stage: front. In: ``x[...]`` with integers, slices, None, ``...``, index tensors, lists and masks. Out: views and
 copies, and writes to them. Integers and slices give views; index tensors gather; masks are turned into index tensors,
 which runs what they depend on.
-Next: ``slicing.py``."""
+Next: ``elements.py``."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import index as position
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.dtype import bool_, int32, int64, uint8
-from minigrad.engine import leaf_from_numpy, to_numpy
+from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
 from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.base import AnyTensor, check_in_place, make
-from minigrad.tensor.capture import capturing
-from minigrad.tensor.changes import check_distinct, check_overlap, is_filled, is_itself
+from minigrad.tensor.changes import check_distinct, check_overlap, is_itself
+from minigrad.tensor.elements import bounds, check_range, concrete
 from minigrad.tensor.function import Function, watched
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import assigned, stored, type_name
 from minigrad.tensor.slicing import Basic, is_all, select_part
-from minigrad.tensor.storage import compute, look, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -105,9 +105,9 @@ def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
     return items, used
 
 
-_views: dict[Any, tuple[Steps, tuple[int, ...], tuple[int, ...], int, str]] = {}
+_views: dict[Any, tuple[tuple[Steps, tuple[int, ...], tuple[int, ...], int, str], tuple[int, ...], bool]] = {}
 """The views of indexes used before, by index, shape and strides: the arguments of ``make_view``, their offset counted
-from the tensor's own."""
+from the tensor's own; the dimensions that index tensors are for; whether the view is the tensor itself."""
 
 MOST_VIEWS = 4096
 """Indexes remembered; beyond that all are forgotten."""
@@ -116,9 +116,10 @@ MOST_VIEWS = 4096
 _PLAIN = (int, type(None))
 
 
-def _plain_key(index: Any) -> tuple[Any, ...] | None:
-    """An index of integers, slices, None and ``...`` as a key; None for another."""
+def _plain_key(index: Any) -> tuple[tuple[Any, ...], list[Tensor]] | None:
+    """An index of integers, slices, None, ``...`` and index tensors as a key, and these; None for another."""
     parts: list[Any] = []
+    tensors: list[Tensor] = []
     for item in index if type(index) is tuple else (index,):
         kind = type(item)
         if kind is slice:
@@ -128,9 +129,12 @@ def _plain_key(index: Any) -> tuple[Any, ...] | None:
             parts.append(part)
         elif kind is int or item is None or item is Ellipsis:
             parts.append(item)
+        elif isinstance(item, AnyTensor) and item.dtype in (int64, int32) and item._shape():
+            parts.append(AnyTensor)
+            tensors.append(item)
         else:
             return None
-    return tuple(parts)
+    return tuple(parts), tensors
 
 
 def take_apart(self: Tensor, index: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
@@ -140,22 +144,29 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, Sequence[Tensor | None
     if type(index) is int and shape:  # each may be another: nothing to remember
         return select_part(self, 0, index), ()
     strides = strides_of(self)
-    key = _plain_key(index)
-    if key is None:
+    plain = _plain_key(index)
+    if plain is None:
         basic, advanced = _taken_apart(self, index, shape, strides)
         if _nothing_happens(basic, shape) and any(a is not None for a in advanced):
             return self, advanced
         return basic.view(), advanced if any(a is not None for a in advanced) else ()
-    known, offset = (key, shape, strides), offset_of(self)
+    known, offset = (plain[0], shape, strides), offset_of(self)
     found = _views.get(known)
     if found is None:
-        basic, _ = _taken_apart(self, index, shape, strides)
+        basic, advanced = _taken_apart(self, index, shape, strides)
         basic.offset -= offset
         if len(_views) >= MOST_VIEWS:
             _views.clear()
-        found = _views[known] = basic.arguments()
-    steps, new_shape, new_strides, begin, node = found
-    return make_view(self, steps, new_shape, new_strides, offset + begin, node), ()
+        dims = tuple([d for d, a in enumerate(advanced) if a is not None])
+        found = _views[known] = basic.arguments(), dims, bool(dims) and _nothing_happens(basic, shape)
+    (steps, new_shape, new_strides, begin, node), dims, same = found
+    view = self if same else make_view(self, steps, new_shape, new_strides, offset + begin, node)
+    if not dims:
+        return view, ()
+    given: list[Tensor | None] = [None] * len(new_shape)
+    for d, tensor in zip(dims, plain[1], strict=True):
+        given[d] = tensor
+    return view, given
 
 
 def _taken_apart(self: Tensor, index: Any, shape: tuple[int, ...], strides: tuple[int, ...],
@@ -216,40 +227,6 @@ def mask_coordinates(mask: Tensor) -> list[Tensor]:
     return [make(leaf_from_numpy(c.astype(np.int64), int64, device)) for c in np.nonzero(array)]
 
 
-def concrete(tensor: Tensor, what: str) -> np.ndarray:
-    """The elements now; ``RuntimeError`` while a composite is traced, which has none."""
-    look(what)
-    if tensor._spec is not None:  # what is replayed has no graph to be read from
-        return tensor._array()
-    lazy = tensor._read()
-    if lazy.buffer is None:
-        compute(lazy, what)
-    return to_numpy(lazy)
-
-
-def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = IndexError,
-                message: str = "index {value} is out of bounds for dimension {dim} with size {size}",
-                negative: bool = True) -> None:
-    """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``).
-    ``negative``: whether it may count from the end."""
-    nothing = size == 0 and index.numel() and not capturing()  # whatever the index
-    array = known(index) if not nothing else np.zeros(1) if tracing.names else concrete(index, "an index into nothing")
-    least = -size if negative else 0
-    if array is not None and array.size and (array.max() >= size or array.min() < least):
-        wrong = array[(array >= size) | (array < least)].flat[0]
-        raise error(message.format(value=wrong, dim=dim, size=size))
-
-
-def known(tensor: Tensor, viewed: bool = False) -> np.ndarray | None:
-    """The elements, if they are in memory already; ``viewed``: also of a view of what is."""
-    if capturing() is not None or not is_filled(tensor):
-        return None
-    if viewed and tensor._view is not None and tensor._storage.lazy.buffer is not None:
-        return tensor._array()
-    lazy = tensor._read()
-    return None if lazy.buffer is None else to_numpy(lazy)
-
-
 def _wrap(index: LazyBuffer, size: int) -> LazyBuffer:
     index = index.cast(int64)
     return index.binary(Op.LT, index.like(0)).where(index.binary(Op.ADD, index.like(size)), index)
@@ -260,9 +237,9 @@ _WRAP = Function("wrap_index", _wrap, "NotDifferentiable")
 
 def wrapped(index: Tensor, size: int) -> Tensor:
     """int64 positions, negative ones counted from the end. Known indices are looked at now."""
-    array = known(index)
-    if array is not None and (not array.size or array.min() >= 0):
-        return index.to(int64)
+    found = bounds(index)
+    if found is not None and found[0] >= 0:
+        return index if index.dtype is int64 else index.to(int64)
     return _WRAP((index,), (size,))
 
 
@@ -282,16 +259,24 @@ class Advanced:
         for index, dim in zip(indexes, dims, strict=True):
             if taken or not shape[dim]:
                 check_range(index, shape[dim], dim)
-        try:
-            self.shape = broadcast_shapes(*[i._shape() for i in indexes])
-        except RuntimeError:
-            texts = ", ".join(str(list(i._shape())) for i in indexes)
-            raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes "
-                             + texts) from None
+        self.shape, self.order, self.position = _arranged(
+            tuple([i._shape() for i in indexes]), tuple(dims), len(shape))
         self.indexes = [wrapped(i, shape[d]) for i, d in zip(indexes, dims, strict=True)]
-        self.order = (*dims, *[d for d in range(len(shape)) if d not in dims])
-        adjacent = dims == list(range(dims[0], dims[0] + len(dims)))
-        self.position = dims[0] if adjacent else 0
+
+
+@lru_cache(maxsize=MOST_VIEWS)
+def _arranged(shapes: Sequence[tuple[int, ...]], dims: tuple[int, ...], rank: int,
+              ) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """The ``shape``, ``order`` and ``position`` of ``Advanced`` for indexes of these shapes, for some of so many
+    dimensions."""
+    try:
+        shape = broadcast_shapes(*shapes)
+    except RuntimeError:
+        texts = ", ".join(str(list(s)) for s in shapes)
+        raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes "
+                         + texts) from None
+    adjacent = dims == tuple(range(dims[0], dims[0] + len(dims)))
+    return shape, (*dims, *[d for d in range(rank) if d not in dims]), dims[0] if adjacent else 0
 
 
 def _gathered(*args: Any) -> LazyBuffer:
@@ -336,6 +321,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
     shape = view._shape()
     found: list[Tensor] = []
     dims: list[int] = []
+    home = view._pending().device
     for dim, index in enumerate(given):
         if index is None:
             continue
@@ -353,7 +339,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
             dims.append(dim)
         else:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    return [i.to(device=view.device) for i in found], dims
+    return [i if i._pending().device == home else i.to(device=view.device) for i in found], dims
 
 
 # --- writing

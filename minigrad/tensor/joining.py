@@ -17,8 +17,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import also, become, both, function
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.function import Function
-from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import part, shape_argument
 from minigrad.tensor.operands import dim_index, one_device, result_dtype
 from minigrad.tensor.promotion import type_name

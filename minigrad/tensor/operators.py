@@ -14,8 +14,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
+from minigrad.tensor.elements import known
 from minigrad.tensor.function import Function, refusing
-from minigrad.tensor.indexing import known
 from minigrad.tensor.operands import (
     BOOL_SUBTRACTION,
     broadcast_shapes,

@@ -22,10 +22,10 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, by_rows, function
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import alone, check_index_range, picked
-from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for, not_for_complex, one_device, result_dtype
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import number, number_dtype, type_name

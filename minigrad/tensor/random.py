@@ -22,10 +22,10 @@ from minigrad.tensor import generator as generators
 from minigrad.tensor.base import AnyTensor, check_in_place, made, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
+from minigrad.tensor.elements import concrete, known
 from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
-from minigrad.tensor.indexing import concrete, known
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import broadcast_shapes, not_for_complex
 from minigrad.tensor.outputs import into

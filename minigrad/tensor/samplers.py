@@ -13,9 +13,9 @@ from minigrad.autograd.function import Transposed as TapeFunction
 from minigrad.dtype import float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.definition import function
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.formula import Value, choose
 from minigrad.tensor.generator import Generator
-from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import MixedFunction, all_fitted, broadcast_shapes
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.random import drawn_like, of_parameters

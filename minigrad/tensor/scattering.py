@@ -16,6 +16,7 @@ from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.elements import check_range, known
 from minigrad.tensor.function import Function, tensor_function, watched
 from minigrad.tensor.gathering import (
     any_if_empty,
@@ -26,7 +27,7 @@ from minigrad.tensor.gathering import (
     in_front,
     uses_index,
 )
-from minigrad.tensor.indexing import check_range, inverse, known, put, wrapped
+from minigrad.tensor.indexing import inverse, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
 from minigrad.tensor.promotion import number, stored, type_name
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import accumulator, float32, float64, int32, int64
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import both, by_rows, function
-from minigrad.tensor.indexing import concrete, known
+from minigrad.tensor.elements import concrete, known
 from minigrad.tensor.operands import dim_index, require_tensor
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.ranges import linspace

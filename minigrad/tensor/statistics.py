@@ -16,9 +16,9 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import FUNCTIONS, both
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.extrema import shared
 from minigrad.tensor.gathering import alone, picked
-from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.ranges import arange

@@ -16,7 +16,7 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, int32, int64
 from minigrad.graph.lines import user_line
 from minigrad.tensor import Tensor, type_name
-from minigrad.tensor.indexing import known
+from minigrad.tensor.elements import known
 from minigrad.tensor.operands import result_dtype
 from minigrad.tensor.promotion import can_cast
 

@@ -12,7 +12,7 @@ from minigrad.nn.composites import ctc as formulas
 from minigrad.nn.functional.arguments import one_reduction
 from minigrad.tensor import Tensor, type_name
 from minigrad.tensor import tensor as from_array
-from minigrad.tensor.indexing import concrete
+from minigrad.tensor.elements import concrete
 
 _CHECKING = " (while checking arguments for ctc_loss_allocate_outputs)"
 

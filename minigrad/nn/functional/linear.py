@@ -9,7 +9,7 @@ from typing import Any
 from minigrad.dtype import DType, bfloat16, float16, float32, int32
 from minigrad.nn.composites import linear as formulas
 from minigrad.tensor import Tensor, cat, stack
-from minigrad.tensor.indexing import concrete
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.operands import dim_index, require_real
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, type_name

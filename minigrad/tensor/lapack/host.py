@@ -14,8 +14,8 @@ from minigrad.errors import LinAlgError
 from minigrad.graph.host import IN_ROWS, Type, host_outputs, register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.capture import capturing
+from minigrad.tensor.elements import concrete
 from minigrad.tensor.function import Function, with_tensors
-from minigrad.tensor.indexing import concrete
 from minigrad.tensor.lapack.library import in_one_thread
 from minigrad.tensor.operands import broadcast_shapes, one_device
 from minigrad.tensor.promotion import type_name

@@ -128,3 +128,12 @@ def test_copyin_and_copyout():
         buffer.copyin(np.zeros(2, np.float32), offset=44)
     with pytest.raises(ValueError, match="contiguous"):
         buffer.copyout(out.T)
+
+
+def test_what_is_known_of_contents_is_forgotten_when_others_see_them() -> None:
+    b = Buffer("CPU", 16)
+    Buffer.noted[b] = "all 0"
+    b.as_numpy(float32, (4,))
+    assert Buffer.noted.get(b) == "all 0"
+    b.as_numpy(float32, (4,), shown=True)
+    assert b not in Buffer.noted

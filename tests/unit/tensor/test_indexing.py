@@ -302,3 +302,38 @@ def test_a_value_with_more_dimensions_is_another_tensor_than_what_is_written():
     assert x.tolist() == [[1, 2]]
     x[0][x[0] > 1] = tensor([[[7.0]]])
     assert x.tolist() == [[1, 7]]
+
+
+@pytest.mark.parametrize("change", [
+    lambda i: i.add_(5), lambda i: i.copy_(minigrad.tensor([7, 1])), lambda i: i.__setitem__(0, 9),
+    lambda i: i.set_(minigrad.tensor([0, 8])), lambda i: i[1:].fill_(6), lambda i: i.numpy().__setitem__(1, 12),
+    lambda i: i.numpy().fill(-7), lambda i: i[1:].numpy().fill(11), lambda i: np.from_dlpack(i).fill(-9),
+    lambda i: np.asarray(i).fill(4), lambda i: i.untyped_storage().copy_(minigrad.tensor([8, 8]).untyped_storage())])
+@pytest.mark.parametrize("computed", [False, True])
+def test_indexes_are_looked_at_again_after_each_change(change, computed):
+    """Their bounds are remembered, not those of what has another value now, be it by way of NumPy."""
+    x, i = minigrad.arange(4) * 10, minigrad.tensor([-1, 2])
+    for _ in range(3):
+        assert x[i].tolist() == [30, 20]
+        assert x.gather(0, minigrad.tensor([1, 0])).tolist() == [10, 0]
+    change(i)
+    if computed:
+        i.realize()
+    wrong = next(n for n in i.tolist() if not -4 <= n < 4)
+    with pytest.raises(IndexError, match=str(wrong)):
+        x[i].realize()
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        x.gather(0, i)
+    i.copy_(minigrad.tensor([0, -4]))
+    assert x[i].tolist() == [0, 0]
+
+
+def test_memory_that_numpy_sees_is_looked_at_each_time():
+    x, a = minigrad.arange(4) * 10, np.array([0, 1])
+    i = minigrad.from_numpy(a)
+    assert x[i].tolist() == [0, 10]
+    a[:] = -1, 3
+    assert x[i].tolist() == [30, 30]
+    a[0] = 4
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        x[i]
