@@ -105,7 +105,7 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     pending = walk(wanted)
     if pending.host:
         with kept(wanted):
-            _run_host_nodes(pending)
+            _run_host_nodes(pending, watch)
         wanted = [o for o in wanted if o.buffer is None]
         if not wanted:
             return
@@ -207,12 +207,12 @@ def _details() -> ModuleType:
     return details
 
 
-def _run_host_nodes(pending: Pending) -> None:
+def _run_host_nodes(pending: Pending, watch: list[Run] | None) -> None:
     """Run the HOST and COPY nodes of a graph, each after what it reads."""
     for node in pending.host:
         if node.buffer is not None:
             continue
-        realise(node.srcs)
+        realise(node.srcs, watch)
         if node.op == Op.OUTPUT:
             kept = node.srcs[0].value[node.arg - 1]
             kept.buffer.add_view(node)

@@ -994,3 +994,15 @@ def test_numbers_with_other_ends_are_others() -> None:
         for start in (-0.0, 0.0):
             assert np.signbit(mg.arange(start, -3.0, -1.0)[0].item()) == np.signbit(start)
         assert mg.arange(3).dtype is mg.int64 and mg.arange(3.0).dtype is mg.float32
+
+
+def test_a_gradient_that_numpy_finds_is_there_in_every_round() -> None:
+    """The backward of ``rfft`` runs in between: what is computed for it first is more than what runs last."""
+    for _ in range(4):
+        x, y = mg.tensor([[-2.25, 2.25, 1.5]], requires_grad=True), mg.tensor(-3.75)
+        turned = mg.fft.rfft(x).conj_physical()
+        beside = mg.nn.functional.elu(y)
+        turned.sum().abs().backward()
+        assert x.grad is not None
+        np.testing.assert_allclose(turned.detach().numpy(), np.fft.rfft(x.detach().numpy()).conj(), rtol=1e-5)
+        assert beside.item() < 0
