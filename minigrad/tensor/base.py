@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Node, kind
+from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.body import Body
 from minigrad.tensor.changes import check_in_place, check_view, is_seen_once, may_stand, move_retained
 from minigrad.tensor.entry import PUT, Entry
+from minigrad.tensor.history import COPY_IN_PART, COPY_SLICES, FILL, view_edge
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import INFERENCE, Storage, _unsettled, moved, settle, snapshot, tracing
-from minigrad.tensor.view import View, write_in_part, write_window
+from minigrad.tensor.view import View
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -148,7 +147,7 @@ class TensorBase:
                 check_view(tensor, "its base or another view of its base has been modified inplace")
             unchanged = tensor._requires_grad and view.history == history  # even if its leaf no longer requires one
             needed = source is not None or parent._requires_grad or unchanged
-            edge = _view_edge(view, parent, source) if needed else None
+            edge = view_edge(view, parent, source) if needed else None
             if tensor._edge is not None and edge is not None:
                 move_retained(tensor, tensor._edge, edge)
             tensor._requires_grad, tensor._edge = needed, edge
@@ -261,7 +260,7 @@ class TensorBase:
                 self._took(value)
                 self._set_edge(value._source())
             else:  # nothing flows to what it was, but it still counts as computed
-                self._set_edge((_FILL((lazy,), (self._source(),)), 0))
+                self._set_edge((FILL((lazy,), (self._source(),)), 0))
             self._storage.history += 1
             return self
         view.check_writable()
@@ -285,10 +284,10 @@ class TensorBase:
         gradient goes to ``source``."""
         root, window = view.find_root(), (view.dtype, (view.shape, view.strides, view.offset))
         if root._view is None:
-            node = _COPY_SLICES((old, lazy), (root._source(), source), window)
+            node = COPY_SLICES((old, lazy), (root._source(), source), window)
         else:
             steps = root._view.chain()
-            node = _COPY_IN_PART((moved(old, steps), lazy), (root._source(), source), (
+            node = COPY_IN_PART((moved(old, steps), lazy), (root._source(), source), (
                 *window, (old.shape, old.dtype), steps))
         root._set_edge((node, 0))
         self._storage.history += 1
@@ -351,17 +350,6 @@ class LeafHooks:
         return bool(self.before or self.after or self.pre or self.post)
 
 
-class TapeOp:
-    """An op that only the tape knows: the value itself comes about in another way."""
-
-    def __init__(self, name: str, compute: Callable[..., LazyBuffer], node: str) -> None:
-        self.body, self.node = Body(name, compute), kind(node)
-
-    def __call__(self, values: tuple[LazyBuffer, ...], edges: tuple[Edge, ...], static: tuple[Any, ...] = ()) -> Node:
-        """Its entry, for inputs like ``values``. No value is kept: only shapes matter to the gradients."""
-        return self.node(self.body.at(values, static), edges, ())
-
-
 _OF_SHELLS = frozenset(("_edge", "_grad", "_hooks", "_requires_grad", "_storage", "_view"))
 
 
@@ -385,28 +373,6 @@ def awaken(shell: Tensor) -> None:
         owner.diverge("the graph or the tape behind a result was looked at")
     else:
         owner.unfold()
-
-
-# Fresh contents: no gradient flows to what was there before.
-_FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
-_COPY_SLICES = TapeOp("copy_slices", write_window, "CopySlices")
-_COPY_IN_PART = TapeOp("copy_slices", write_in_part, "CopySlices")
-
-
-def _view_edge(view: View, parent: Tensor, source: Edge) -> Edge:
-    """A node of its own for the view; gradients go on to ``source``, or to the parent if it is a leaf."""
-    source = parent if source is None else source
-    whole = parent._pending()
-    shaped = whole if parent._view is None else param(0, parent._shape(), whole.dtype, whole.device)
-    node = _view_op(view.kind)((shaped,), (source,), (view.steps,))
-    if view.sequence > (source[0].sequence if type(source) is tuple else 0):  # else what is behind it was changed
-        node.sequence = view.sequence
-    return node, 0
-
-
-@cache
-def _view_op(node: str) -> TapeOp:
-    return TapeOp("view", moved, node)
 
 
 # --- making Tensors

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor that is to be changed in place. Out: PyTorch's error where it may not be, because of what
 the tape knows of it; and its retained gradient, moved to its new history.
-Next: ``base.py``."""
+Next: ``history.py``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def _check_tape(self: Tensor) -> None:
     if self._spec is not None and self._spec.view is None:  # the result of an op, which is no leaf and no view
         return
     view = self._view
-    if view is not None and (not view.enabled or view.differentiable) and view.base._requires_grad:
+    if view is not None and not view.cut and (not view.enabled or view.differentiable) and (
+            view.find_root()._requires_grad):
         _check_base(self, view)
     if self._source() is None:
         return
@@ -66,6 +67,8 @@ def _check_base(self: Tensor, view: View) -> None:
     above: View | None = view
     while above is not None and above.differentiable:
         above = above.above
+    if above is not None and above.cut:
+        above = None
     if above is not None and not above.enabled:
         where, block = ("inference", "inference_mode") if above.enabled is None else ("no_grad", "no_grad")
         usual = "in normal mode" if above.enabled is None else "with grad mode enabled"
@@ -78,7 +81,7 @@ def _check_base(self: Tensor, view: View) -> None:
                            "be tracked).")
     if view.differentiable and above is None:
         check_view(self, "is being modified inplace")
-        if view.base._edge is None:
+        if view.find_root()._edge is None:
             raise RuntimeError(_OF_LEAF)
 
 

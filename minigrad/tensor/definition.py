@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from minigrad.autograd.mode import mode, no_grad
+from minigrad.autograd.mode import enable_grad, mode, no_grad
 from minigrad.autograd.protocol import Front
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.arguments import UNEXPECTED, blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_overlap
+from minigrad.tensor.history import unseen_by_tape
 from minigrad.tensor.operands import is_number, one_device, require_real, require_tensor
 from minigrad.tensor.outputs import WITHOUT_OUT, call_into
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
@@ -295,7 +297,12 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_in_place(self)
-        become(self, plain(self, *args, **kwargs))
+        edge = None if mode.enabled else self._source()
+        view = None if edge is None else self._view
+        with enable_grad() if view is not None and view.differentiable else nullcontext():  # it has its base's history
+            become(self, plain(self, *args, **kwargs))
+        if type(edge) is tuple and self._edge is None and not self._view.differentiable:  # type: ignore[union-attr]
+            self._edge = unseen_by_tape(edge, self._shape())
         self._count_edit()
         return self
 
@@ -363,5 +370,6 @@ def become(self: Tensor, view: Tensor) -> Tensor:
     if new.base is self:
         new.base = before
     new.alone = before._view is None or before._view.alone
+    new.cut = new.alone and not new.differentiable
     self._view, self._edge, self._tag, self._look = new, None, 0, None
     return self

@@ -235,6 +235,20 @@ PROGRAMS = {
         v8 = L.ones(3, 1).expand(3, 2).detach()
         v9 = v8[:, 1]
         v9.mul_(v0[:, 0])""",
+    "another shape that the tape has not seen": """
+        v0 = L.ones(2, 3).requires_grad_()
+        v1 = v0 * 2
+        with L.no_grad(): v1.unsqueeze_(0)
+        v2 = v0[:1]
+        with L.no_grad(): v2.t_()
+        (v1 * v2.sum()).sum().backward()
+        v3 = v0 * 2
+        with L.no_grad(): v3.t_()
+        v3.sum().backward()
+        v4 = L.ones(2, 2).requires_grad_() * L.tensor([3.0, 4.0])
+        with L.no_grad(): v4.t_()
+        v5 = v4[0]
+        v5.mul_(L.ones(2).requires_grad_())""",
 }
 
 
