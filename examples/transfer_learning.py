@@ -71,6 +71,26 @@ def accuracy(model, loader):
     return torch.cat(right).float().mean().item()
 
 
+@torch.no_grad()
+def draw(model, loader, classes, path):
+    """Save a picture of some test images, titled by what the model takes them for."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    model.eval()
+    batches = [(images, labels, model(images).argmax(1)) for images, labels in loader]
+    images, labels, guesses = (torch.cat(parts) for parts in zip(*batches))
+    figure, axes = plt.subplots(2, 6, figsize=(8, 3))
+    chosen = torch.linspace(0, len(labels) - 1, 12).long().tolist()
+    for axis, i in zip(axes.flat, chosen):
+        axis.imshow(images[i][0].numpy(), cmap="gray")
+        axis.set_title(classes[guesses[i]], color="black" if guesses[i] == labels[i] else "red", fontsize=10)
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a state_dict of torchvision's ResNet-18")
@@ -81,6 +101,7 @@ def main():
     parser.add_argument("--count", type=int, default=40, help="how many images of each pattern are drawn")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="save a picture of some guesses")
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
@@ -110,6 +131,9 @@ def main():
             loss = train(model, training, optimizer, loss_function)
             scheduler.step()
             print(f"epoch {epoch}  loss {loss:.4f}  test accuracy {accuracy(model, test):.2%}")
+        if options.out:
+            draw(model, test, classes, options.out)
+            print(f"guesses: {options.out}")
 
     now = model.state_dict()
     changed = [name for name, value in frozen.items() if not torch.equal(value, now[name])]

@@ -5,6 +5,7 @@ Next: ``test_package.py``."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,13 +72,16 @@ def test_char_gpt(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_transfer_learning(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
+    pytest.importorskip("matplotlib")
     minigrad.manual_seed(1)
     minigrad.save(vision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
     lines = run(tmp_path, "transfer_learning.py", "--weights", "resnet18.pth", "--epochs", "1", "--count", "4",
-                "--size", "32", "--batch", "9")
+                "--size", "32", "--batch", "9", "--out", "guesses.png")
     assert lines[:2] == ["weights: resnet18.pth, <All keys matched successfully>",
                          "2,563 of 11,179,075 parameters are trained, for 3 classes: bars, checks, stripes"]
-    assert lines[2].startswith("epoch 1  loss ") and lines[3:] == ["120 frozen tensors are what they were"]
+    assert lines[2].startswith("epoch 1  loss ") and lines[3:] == [
+        "guesses: guesses.png", "120 frozen tensors are what they were"]
+    assert (tmp_path / "guesses.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_resume(tmp_path: Path) -> None:
@@ -97,3 +101,13 @@ def test_steps() -> None:
     assert all("GFLOP/s" in line for line in lines) and chosen.endswith("what minigrad chooses")
     assert lines[0].split()[2:4] == ["plain", "loops"] and "parallel(x0, 32)" in lines[-1]
     assert all(float(line.partition("off by ")[2].rstrip(")")) < 1e-3 for line in lines)
+
+
+def test_every_example_has_a_page_with_a_picture() -> None:
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "examples").glob("*.md")}
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert set(pages) == {*examples, "index"}
+    for name in examples:
+        assert f"(../../examples/{name}.py)" in pages[name] and re.search(r"!\[[^\]]+\]\(\S+\.(png|svg)\)", pages[name])
+    pictures = [*(ROOT / "docs" / "examples").glob("*.png"), *(ROOT / "docs" / "examples").glob("*.svg")]
+    assert [p.name for p in pictures if p.stat().st_size > 60_000] == []
