@@ -10,6 +10,7 @@ from minigrad.engine.realise import (
     plans,
     realise,
     run_again,
+    tell,
     to_numpy,
     wrap_numpy,
 )
@@ -17,5 +18,5 @@ from minigrad.engine.steps import steps
 
 __all__ = [
     "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "realise", "records",
-    "run_again", "steps", "to_numpy", "wrap_numpy",
+    "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
 ]

@@ -162,8 +162,10 @@ class Executable:
             self.call.complete = False
             made += results
         seconds: list[float] = []
-        if timed or self.kept_leaves or self._firm_work > WORK_FIRM:
+        if self.kept_leaves or self._firm_work > WORK_FIRM or (timed and not isinstance(self.call, NativeProgram)):
             seconds = self._carefully(leaves, addresses, numbers, timed)
+        elif timed:
+            seconds = self.call.run_timed(addresses, numbers)
         else:
             self.call.run(addresses, numbers)
         found: np.ndarray | None = None
@@ -194,7 +196,7 @@ class Executable:
         """The calls, with the leaves as they were should one fail; and the seconds of each kernel, if ``timed``."""
         native = self.call if isinstance(self.call, NativeProgram) else None
         overwritten = self.recipe.overwritten if timed else self.kept_leaves
-        if native and not timed:
+        if native:
             long = sum([leaves[i].nbytes for i in self.recipe.overwritten]) * WORK_PER_COPIED_BYTE <= self._firm_work
             overwritten = self.recipe.overwritten if long else ()
         kept = self._copies([leaves[i] for i in overwritten])

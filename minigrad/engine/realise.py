@@ -185,10 +185,15 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
     buffers, seconds = executable.run_at(leaves, addresses, numbers, True)
     if level:
         _debug().after(executable, seconds, level)
-    for record in seen:
-        if record.run and record.device in (None, device):
-            record.ran_again(executable, device, seconds, buffers)
+    tell(executable, device, seconds, buffers)
     return buffers
+
+
+def tell(executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
+    """Tell those that record that what ran before ran again."""
+    for record in records:
+        if record.run and record.device in (None, device):
+            record.ran_again(executable, device, seconds, results)
 
 
 @cache

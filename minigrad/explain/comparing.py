@@ -4,7 +4,7 @@ Next: ``report.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,11 @@ class Outline:
     results: frozenset[int]
 
     @staticmethod
-    def of(pending: Pending, sites: tuple[Any, ...]) -> Outline:
+    def of(pending: Pending, sites: Sequence[Any]) -> Outline:
         """``sites``: where each of its nodes comes from."""
         results = set(pending.results)
         nodes = tuple([(_word(n), n.shape, n.dtype.name) for n in pending.order])
-        return Outline(nodes, sites, pending.numbers, pending.dead, pending.device,
+        return Outline(nodes, tuple(sites), pending.numbers, pending.dead, pending.device,
                        frozenset([i for i, n in enumerate(pending.order) if n in results]))
 
     def line(self, at: int) -> str:

@@ -27,7 +27,7 @@ class Holdings:
     >>> from minigrad.runtime.device import get_device
     >>> holdings = Holdings()
     >>> a, b = get_device("CPU").allocate(8), get_device("CPU").allocate(100)
-    >>> line = Holdings.owner(Site("f.py", 3, "exp", ()))
+    >>> line = Site("f.py", 3, "exp", ()).owner
     >>> holdings.add([a, b], [line, line])
     >>> holdings.changes()
     [(Site(file='f.py', number=3, call='', modules=(), phase='forward'), 108)]
@@ -40,16 +40,12 @@ class Holdings:
         self.held: dict[Site, int] = {}
         self._buffers: dict[int, _Held] = {}
         self._told: dict[Site, int] = {}
+        self._changed: set[Site] = set()
         self._freed = 0
-
-    @staticmethod
-    def owner(site: Site) -> Site:
-        """Whom the memory belongs to that comes from here: the line, whatever it calls."""
-        return site._replace(call="", modules=())
 
     def add(self, buffers: Sequence[Buffer], owners: Sequence[Site]) -> None:
         """Note the results of a run."""
-        held, known, gone = self.held, self._buffers, self._gone
+        held, known, gone, changed = self.held, self._buffers, self._gone, self._changed
         for buffer, owner in zip(buffers, owners, strict=True):
             key = id(buffer)
             before = known.get(key)
@@ -57,15 +53,21 @@ class Holdings:
                 if before.owner is owner:
                     continue
                 held[before.owner] -= before.nbytes
+                changed.add(before.owner)
             known[key] = found = _Held(buffer, gone)
             found.key, found.owner, found.nbytes = key, owner, buffer.nbytes
             held[owner] = held.get(owner, 0) + buffer.nbytes
+            changed.add(owner)
 
     def changes(self) -> list[tuple[Site, int]]:
         """The owners that hold another number of bytes than when this was last asked, and how many."""
-        told = self._told
-        found = [(owner, count) for owner, count in self.held.items() if told.get(owner, 0) != count]
-        told.update(found)
+        told, held = self._told, self.held
+        found = []
+        while self._changed:  # what is let go of meanwhile may add one
+            owner = self._changed.pop()
+            if told.get(owner, 0) != held[owner]:
+                told[owner] = held[owner]
+                found.append((owner, held[owner]))
         return found
 
     def let_go(self) -> int:
@@ -78,4 +80,5 @@ class Holdings:
         if self._buffers.get(reference.key) is reference:
             del self._buffers[reference.key]
             self.held[reference.owner] -= reference.nbytes
+            self._changed.add(reference.owner)
             self._freed += reference.nbytes

@@ -7,10 +7,11 @@ Next: ``holding.py``."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from operator import add
+from threading import get_ident
 from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,7 +27,7 @@ from minigrad.explain.comparing import Outline, difference
 from minigrad.explain.holding import Holdings
 from minigrad.explain.sites import NOWHERE, Site, here
 from minigrad.graph.origins import UNKNOWN, Origins
-from minigrad.runtime.allocator import memory_stats
+from minigrad.runtime.allocator import memory
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor import unfold
 from minigrad.tensor.replay import Entry, Trace, thread
@@ -38,8 +39,8 @@ MOST_RUNS = 20_000
 @dataclass(eq=False)
 class Ran:
     """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, and for what was recorded
-    before the block), how it came about and how long that took, how it differs from others, and where its results come
-    from."""
+    before the block), how it came about and how long that took, how it differs from others, and where its nodes and its
+    results come from."""
 
     executable: Any
     device: str
@@ -48,22 +49,23 @@ class Ran:
     how: str
     seconds: float
     difference: str = ""
+    sites: Sequence[Any] = ()
     results: Sequence[Site] = ()
     runs: int = 0
-    launches: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
     def count(self, seconds: Sequence[float]) -> None:
         """Add a run to the sums of each kernel."""
-        if not self.times:
-            self.times, self.launches = [0.0] * len(seconds), [0] * len(seconds)
+        self.times = [*map(add, self.times, seconds)] if self.runs else [*seconds]
         self.runs += 1
-        for i, time in enumerate(seconds):
-            self.times[i] += time
-            self.launches[i] += 1
+
+    @property
+    def launches(self) -> list[int]:
+        """How often each kernel ran."""
+        return [self.runs] * len(self.times)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Moment:
     """A run: when its kernels began, in seconds since the recording did, its graph's position in ``Recorder.graphs``,
     how it ran, where it was asked for, how long each kernel took, the bytes in use when it was over, and how many of
@@ -100,10 +102,12 @@ collecting: list[Recorder] = []
 
 @dataclass
 class _Found:
-    """What was looked for last, and what came of it."""
+    """What was looked for last, and what came of it. ``key`` has the ids of ``sites``, which are compared sooner: a
+    place is one object, and a graph that has run holds its sites."""
 
     pending: Pending
-    sites: tuple[Any, ...]
+    sites: Sequence[Any]
+    key: tuple[int, ...]
     outline: Outline | None
     seconds: float
     results: Sequence[Site]
@@ -158,18 +162,18 @@ class Recorder(Seen):
         self._began = perf_counter()
         self.moments, self.named, self.left_out = [], [], 0
         for ran in self.graphs:
-            ran.runs, ran.launches, ran.times = 0, [], []
+            ran.runs, ran.times = 0, []
 
     def name(self, name: str, start: float, end: float) -> None:
         """Note a named part of the program. Times are those of ``perf_counter``."""
         if start >= self._began:
-            self.named.append(Named(name, start - self._began, end - start, threading.get_ident()))
+            self.named.append(Named(name, start - self._began, end - start, get_ident()))
 
     # --- what is told by the engine
 
     def asks(self, pending: Pending, executable: Any) -> bool:
         """Whether this graph has not run yet, with these lines."""
-        return self.lines and self._found is not None and (executable, self._found.sites) not in self._known
+        return self.lines and self._found is not None and (executable, self._found.key) not in self._known
 
     def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
             ) -> None:
@@ -177,13 +181,13 @@ class Recorder(Seen):
         found = self._found
         if found is None or found.pending is not pending:
             return  # another thread looks for something at the same time
-        key = executable, found.sites
+        key = executable, found.key
         at = self._known.get(key)
         if at is None:
             at = self._known[key] = len(self.graphs)
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
             made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds,
-                       results=found.results)
+                       sites=found.sites, results=found.results)
             if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
                 self._outlines[at] = found.outline
@@ -202,14 +206,15 @@ class Recorder(Seen):
 
     def _add_run(self, graph: int, how: str, seconds: Sequence[float], results: Sequence[Buffer],
                  planning: float = 0.0) -> None:
-        self.graphs[graph].count(seconds)
-        self._holdings.add(results, self.graphs[graph].results or [NOWHERE] * len(results))
+        ran, holdings = self.graphs[graph], self._holdings
+        ran.count(seconds)
+        holdings.add(results, ran.results or [NOWHERE] * len(results))
         if len(self.moments) == MOST_RUNS:
             self.left_out += 1
             return
         at = perf_counter() - self._began - sum(seconds)
-        self.moments.append(Moment(max(at, 0.0), graph, how, here(), tuple(seconds), memory_stats().in_use,
-                                   self._holdings.changes(), threading.get_ident(), planning, self._holdings.let_go()))
+        self.moments.append(Moment(max(at, 0.0), graph, how, here(4), seconds, memory.in_use,
+                                   holdings.changes(), get_ident(), planning, holdings.let_go()))
 
     # --- what is replaced while a block is recorded
 
@@ -225,7 +230,7 @@ class Recorder(Seen):
         def find(pending: Pending) -> Any:
             start = perf_counter()
             executable, hit = plain(pending)
-            self._found = _Found(pending, (), None, perf_counter() - start, ())
+            self._found = _Found(pending, (), (), None, perf_counter() - start, ())
             return executable, hit
 
         return find
@@ -233,14 +238,15 @@ class Recorder(Seen):
     def _finding(self, plain: Any) -> Any:
         """Looking for a plan: how long it takes, and what the graph was before the run."""
         def find(pending: Pending) -> Any:
-            sites = tuple([self.origins.of(node) if node.srcs else None for node in pending.order])
+            sites = [getattr(node, "origin", None) if node.srcs else None for node in pending.order]
             with self.origins.apart():
                 self.origins.now.current = UNKNOWN
                 start = perf_counter()
                 executable, hit = plain(pending)
             seconds = perf_counter() - start
-            results = [Holdings.owner(self.origins.of(node) or NOWHERE) for node in pending.results]
-            self._found = _Found(pending, sites, None if hit else Outline.of(pending, sites), seconds, results)
+            results = [(self.origins.of(node) or NOWHERE).owner for node in pending.results]
+            self._found = _Found(pending, sites, tuple(map(id, sites)), None if hit else Outline.of(pending, sites),
+                                 seconds, results)
             return executable, hit
 
         return find

@@ -5,8 +5,8 @@ Next: ``recording.py``."""
 from __future__ import annotations
 
 import sys
-from types import FrameType
-from typing import NamedTuple
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 
 class Site(NamedTuple):
@@ -22,32 +22,94 @@ class Site(NamedTuple):
     @property
     def backward(self) -> Site:
         """The same line in its gradient."""
-        return self._replace(phase="backward")
+        known = _gradients.get(self)
+        if known is None:
+            known = _gradients[self] = self._replace(phase="backward")
+        return known
 
+    @property
+    def owner(self) -> Site:
+        """Whom memory belongs to that comes from here: the line, whatever it calls."""
+        known = _owners.get(self)
+        if known is None:
+            known = _owners[self] = self._replace(call="", modules=())
+        return known
+
+
+_gradients: dict[Site, Site] = {}
+"""Sites whose gradients somebody has computed, and those of the gradients."""
+
+_owners: dict[Site, Site] = {}
+"""Sites, and the lines that their memory belongs to."""
+
+_one: dict[Site, Site] = {}
+"""Of equal sites the one that is used, so that they can be compared by their ids."""
 
 NOWHERE = Site("", 0, "", ())
 """Where nothing outside minigrad is running."""
 
 
-def here() -> Site:
-    """Where the program is.
+def here(above: int = 1) -> Site:
+    """Where the program is. ``above``: so many frames are known to be minigrad's, with that of this function. What is
+    the same each time that the same calls come here is found once: to walk through the frames takes as long as to
+    record an op.
 
     >>> import minigrad  # of a test, all frames here are minigrad's or Python's
     >>> here().phase
     'forward'
     """
-    frame: FrameType | None = sys._getframe(1)
-    inner: list[FrameType] = []
+    if len(_sites) > MOST_KNOWN:
+        _sites.clear()
+        _codes.clear()
+    frame: FrameType | None = sys._getframe(above)
+    key: list[Any] = []
     while frame is not None:
-        module = frame.f_globals.get("__name__", "minigrad")  # functions that minigrad has written are in no module
-        if module[:8] != "minigrad" or module[8:9] not in ("", "."):
+        known = _codes.get(id(frame.f_code))
+        kind = _kind(frame) if known is None else known[0]
+        if kind is OUTSIDE:
             break
-        inner.append(frame)
+        if kind is FORWARD:
+            key.append(type(frame.f_locals["self"]))
+        key.append(id(frame.f_code))
         frame = frame.f_back
     if frame is None:
         return NOWHERE
-    inner.reverse()
-    call = next((f.f_code.co_name for f in inner if "<locals>" not in f.f_code.co_qualname), "")
-    modules = [type(f.f_locals["self"]).__name__ for f in inner
-               if f.f_code.co_name == "forward" and f.f_code.co_varnames[:1] == ("self",)]
-    return Site(frame.f_code.co_filename, frame.f_lineno, call, tuple(modules))
+    key += id(frame.f_code), frame.f_lasti
+    place = tuple(key)
+    site = _sites.get(place)
+    if site is None:
+        site = _site(frame, place)
+        site = _sites[place] = _one.setdefault(site, site)
+    return site
+
+
+OUTSIDE, INSIDE, FORWARD = "outside minigrad", "inside", "a Module's forward"
+
+_codes: dict[int, tuple[str, CodeType]] = {}
+"""What code is, by its id: one of the words above; and the code, so that its id stays its own."""
+
+_sites: dict[tuple[Any, ...], Site] = {}
+"""Sites, by the codes of the frames inside minigrad with the classes of Modules, and the place outside."""
+
+MOST_KNOWN = 100_000
+"""Sites that are kept; then all are found anew, as a program may make functions for ever."""
+
+
+def _kind(frame: FrameType) -> str:
+    """What a frame's code is. Functions that minigrad has written are in no module."""
+    module = frame.f_globals.get("__name__", "minigrad")
+    code = frame.f_code
+    if module[:8] != "minigrad" or module[8:9] not in ("", "."):
+        kind = OUTSIDE
+    else:
+        kind = FORWARD if code.co_name == "forward" and code.co_varnames[:1] == ("self",) else INSIDE
+    _codes[id(code)] = kind, code
+    return kind
+
+
+def _site(frame: FrameType, place: tuple[Any, ...]) -> Site:
+    """The site of a frame outside minigrad. ``place``: see ``_sites``; codes inside come innermost first."""
+    inner = [part if isinstance(part, type) else _codes[part][1] for part in reversed(place[:-2])]
+    call = next((c.co_name for c in inner if not isinstance(c, type) and "<locals>" not in c.co_qualname), "")
+    modules = tuple([c.__name__ for c in inner if isinstance(c, type)])
+    return Site(frame.f_code.co_filename, frame.f_lineno, call, modules)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from minigrad.graph.lazy import LazyBuffer
 
@@ -35,23 +34,22 @@ class Origins:
 
     def __init__(self, here: Callable[[], Any]) -> None:
         self.here = here
-        self.made: WeakKeyDictionary[LazyBuffer, Any] = WeakKeyDictionary()
         self.now = _Now()
 
     def of(self, node: LazyBuffer) -> Any:
         """Where a node comes from; None if that is not known."""
-        return self.made.get(node)
+        return getattr(node, "origin", None)
 
     @contextmanager
     def noted(self) -> Iterator[None]:
         """A block in which each node that is made is noted."""
         global noting
-        made, now, plain, before = self.made, self.now, LazyBuffer.__init__, noting
+        now, plain, before = self.now, LazyBuffer.__init__, noting
 
         def init(node: LazyBuffer, *parts: Any) -> None:
             plain(node, *parts)
             current = now.current
-            made[node] = self.here() if current is None else current
+            node.origin = self.here() if current is None else current
 
         noting = self
         LazyBuffer.__init__ = init  # type: ignore[method-assign, assignment]
@@ -74,7 +72,7 @@ class Origins:
 def follow(node: LazyBuffer) -> None:
     """What this thread makes from now on takes the place of this node, and comes from where it does."""
     if noting is not None:
-        noting.now.current = noting.made.get(node, UNKNOWN)
+        noting.now.current = getattr(node, "origin", UNKNOWN)
 
 
 UNKNOWN: tuple[()] = ()

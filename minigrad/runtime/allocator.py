@@ -10,6 +10,7 @@ import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import mul
 from typing import Any
 
 from minigrad.errors import OutOfMemoryError
@@ -94,6 +95,7 @@ class Allocator:
         self.cached_large: dict[int, LargeFreeList] = {}  # in the order they were freed
         self.cached_bytes = 0
         self._lists: dict[int, FreeList] = {}
+        self._sizes: list[int] = []  # of the lists, in the same order
         self._mappings: dict[int, tuple[Any, int]] = {}
         self._mapped = self._peak = 0
         self._slab = self._slab_end = 0
@@ -149,16 +151,30 @@ class Allocator:
     def stats(self) -> MemoryStats:
         """What is mapped, used and cached now, in bytes."""
         with memory_lock:
-            cached = sum(len(free) * free.size for free in self._lists.values())
+            cached = self._cached()
             uncarved = self._slab_end - self._slab
             in_use = self._mapped - cached - uncarved
             return MemoryStats(self._mapped, in_use, cached, uncarved, self._peak)
 
+    @property
+    def in_use(self) -> int:
+        """Bytes that buffers use; somewhat sooner than by ``stats``."""
+        with memory_lock:
+            return self._mapped - self._cached() - (self._slab_end - self._slab)
+
+    def _cached(self) -> int:
+        """Bytes in free lists."""
+        return sum(map(mul, map(len, self._lists.values()), self._sizes))
+
     def _list_of(self, size: int) -> FreeList:
         free = self._lists.get(size)
         if free is None:
-            kind = FreeList if size < LARGE else LargeFreeList
-            free = self._lists.setdefault(size, kind(self, size))
+            with memory_lock:
+                kind = FreeList if size < LARGE else LargeFreeList
+                if size not in self._lists:
+                    self._lists[size] = kind(self, size)
+                    self._sizes.append(size)
+                free = self._lists[size]
         return free
 
     def _carve(self, size: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.runtime import pool
 from minigrad.runtime.locks import run_lock
-from minigrad.runtime.native import address, run_table
+from minigrad.runtime.native import address_of, new_run
 
 
 @dataclass(eq=False)
@@ -45,12 +45,12 @@ class CallTable:
         self._moves = _table(c.sources, c.offsets)
         self._numbers = np.ascontiguousarray(c.numbers, np.int64)
         self._slots: Any = np.zeros(max(1, slots), np.uint64)
-        self._steps = _table(c.functions, address(self._cells) + 8 * c.first, address(self._numbers) + 8 * c.number,
-                             c.iterations, c.grain)
-        self._run = run_table(address(self._steps), len(self._steps), self._slots, self._moves, self._cells)
+        self._steps = _table(c.functions, address_of(self._cells) + 8 * c.first,
+                             address_of(self._numbers) + 8 * c.number, c.iterations, c.grain)
+        self._run = new_run(address_of(self._steps), len(self._steps), self._slots, self._moves, self._cells)
         self._guarded = work > LONG
         self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
-        self._call = pool.native().entry(address(self._run), address(self._slots), "Q" * slots, False)
+        self._call = pool.native().entry(address_of(self._run), address_of(self._slots), "Q" * slots, False)
 
     def __len__(self) -> int:
         return len(self._steps)

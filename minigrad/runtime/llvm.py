@@ -34,8 +34,8 @@ PYTHON = frozenset((
 # systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
 ALLOWED = C_FUNCTIONS | PYTHON | {
     "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
-    "syscall", "sched_yield", "nanosleep", "Sleep", "pthread_kill", "pthread_self", "sigaction", "siglongjmp",
-    "signal", "sigsetjmp", "__sigsetjmp"}
+    "syscall", "sched_yield", "nanosleep", "Sleep", "clock_gettime", "GetSystemTimePreciseAsFileTime", "pthread_kill",
+    "pthread_self", "sigaction", "siglongjmp", "signal", "sigsetjmp", "__sigsetjmp"}
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from ctypes import c_int64
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -73,29 +71,23 @@ class NativeProgram:
         self._slots: Any = np.zeros(max(1, slots + len(scalars)), np.uint64)
         self._moves = np.array(moves, np.int64).reshape(-1, 2)
         self._cells = np.zeros(max(1, len(moves)), np.uint64)
-        cells = address(self._cells)
+        cells = address_of(self._cells)
         self._steps = np.array(
             [(step.program.address, cells + 8 * first, cells + 8 * second, step.iterations, step.grain)
              for step, (first, second) in zip(self.steps, starts, strict=True)], np.int64).reshape(-1, 5)
-        self._kinds = "Q" * slots + scalars
         # Whether a step has enough iterations for two threads; if none has, runs need not look at the settings.
         self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
         # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
         work = sum([step.work for step in self.steps])
         self.short = not self._parallel and work <= SHORT and getattr(sys, "_is_gil_enabled", lambda: True)()
         self._guarded = work > LONG or any([step.bytes > LONG_BYTES for step in self.steps])
-        self._runs: list[np.ndarray] = []
-        self.function = self._entry(0, len(self.steps))
-        self._each: list[Callable[..., Any]] = []  # an entry for each step, made when they are first timed
-        self._stop = -1, 0, 0
+        self._run = new_run(address_of(self._steps), len(self.steps), self._slots, self._moves, self._cells)
+        self.function: Callable[..., BaseException | None] = pool.native().entry(
+            address_of(self._run), address_of(self._slots), "Q" * slots + scalars, self.short)
+        self._times: np.ndarray | None = None  # when each step of a timed run was over
+        self._times_at = 0
         self._pool: pool.Pool | None = None
         self._threads = 0
-
-    def _entry(self, first: int, count: int) -> Callable[..., BaseException | None]:
-        """A function that runs some of the steps."""
-        run = run_table(address(self._steps[first:]), count, self._slots, self._moves, self._cells)
-        self._runs.append(run)
-        return pool.native().entry(address(run), address(self._slots), self._kinds, self.short)
 
     def set_iterations(self, step: int, iterations: int) -> None:
         """Give a step another number of iterations, for kernels whose size is known only when they run."""
@@ -118,44 +110,38 @@ class NativeProgram:
     @property
     def firm(self) -> int:
         """The step from which on a run is not aborted any more. At first there is none."""
-        return int(self._runs[0][9])
+        return int(self._run[9])
 
     @firm.setter
     def firm(self, step: int) -> None:
-        self._runs[0][9] = step
+        self._run[9] = step
 
     def stop_before(self, step: int, slot: int, words: int) -> None:
         """Have every run end before a step if one of the int64 words in a slot is not 0 by then."""
-        self._stop = step, slot, words
-        self._runs[0][11:] = step, address(self._slots) + 8 * slot, words
+        self._run[12:] = step, address_of(self._slots) + 8 * slot, words
 
     @property
     def complete(self) -> bool:
         """Whether all steps of the last run are done. Somebody else sets it to False before."""
-        return bool(self._runs[0][10])
+        return bool(self._run[10])
 
     @complete.setter
     def complete(self, value: bool) -> None:
-        self._runs[0][10] = value
+        self._run[10] = value
 
     def run_timed(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> list[float]:
-        """As ``run``, a call for each step; the seconds that each took."""
-        seconds = []
+        """As ``run``, and the seconds that each step took."""
         with run_lock:
-            if not self._each:
-                self._each = [self._entry(i, 1) for i in range(len(self.steps))]
-                self._threads = 0
-            if self._parallel or self._guarded:
-                self._prepare()
-            for i, call in enumerate(self._each):
-                if i == self._stop[0] and any((c_int64 * self._stop[2]).from_address(addresses[self._stop[1]])):
-                    break
-                start = perf_counter()
-                raised = call(*addresses, *scalars)
-                seconds.append(perf_counter() - start)
-                if raised is not None:
-                    raise raised
-        return seconds
+            if self._times is None:
+                self._times = np.zeros(len(self.steps) + 1, np.int64)
+                self._times_at = address_of(self._times)
+            times, run = self._times, self._run
+            run[11] = self._times_at
+            try:
+                self.run(addresses, scalars)
+            finally:
+                run[11] = 0
+            return ((times[1:] - times[:-1]) * 1e-9).tolist()
 
     def _prepare(self) -> None:
         """Bring pool and number of threads up to date with the settings."""
@@ -164,18 +150,17 @@ class NativeProgram:
             self._threads = threads
             self._pool = pool.current(threads) if threads > 1 or self._guarded else pool._pool
             phase = self._pool.phase if self._pool and self._guarded and self._pool.lead() else 0
-            for run in self._runs:
-                run[2:4] = self._pool.address if self._pool else 0, threads
-                run[8] = phase
+            self._run[2:4] = self._pool.address if self._pool else 0, threads
+            self._run[8] = phase
 
 
-def run_table(steps: int, count: int, slots: np.ndarray, moves: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """A ``%run`` of ``pool.ll``: steps from an address on, on the calling thread, not guarded, with no firm step and no
-    words to look at."""
-    return np.array([steps, count, 0, 1, address(slots), address(moves), address(cells), len(moves), 0, count, 0,
-                     -1, 0, 0], np.int64)
+def new_run(steps: int, count: int, slots: np.ndarray, moves: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """A run as ``pool.ll`` has it, of so many steps from an address on: by the calling thread, not guarded, not
+    timed, with no words to look at."""
+    return np.array([steps, count, 0, 1, address_of(slots), address_of(moves), address_of(cells), len(moves), 0, count,
+                     0, 0, -1, 0, 0], np.int64)
 
 
-def address(array: np.ndarray) -> int:
-    """Where an array's first element lies."""
+def address_of(array: np.ndarray) -> int:
+    """Where an array's elements begin."""
     return array.__array_interface__["data"][0]

@@ -52,9 +52,10 @@
               ptr, i64,                                          ; 2  pool, threads
               ptr, ptr, ptr, i64,                                ; 4  slots, { source, offset }s, cells, how many
                ptr, i64,                                          ; 8  the phase if it is guarded; the firm step
-               i64,                                               ; 10 1 when all steps are done
-               i64, ptr, i64 }                                    ; 11 where a run ends if a word is not 0; 12 the slot
-                                                                  ; that says where the words are; 13 how many
+               i64, ptr,                                          ; 10 1 when all steps are done; 11 where the time is
+                                                                  ;    noted, before the steps and after each; or null
+               i64, ptr, i64 }                                    ; 12 where a run ends if a word is not 0; 13 the slot
+                                                                  ;    that says where the words are; 14 how many
 
 define internal void @do_run(ptr %run) {
 entry:
@@ -71,13 +72,21 @@ entry:
   %guarded = icmp ne ptr %phase.at, null
   %firm.at = getelementptr %run, ptr %run, i32 0, i32 9
   %firm = load i64, ptr %firm.at
-  %stop.at = getelementptr %run, ptr %run, i32 0, i32 11
+  %stop.at = getelementptr %run, ptr %run, i32 0, i32 12
   %stop = load i64, ptr %stop.at
+  %times.at = getelementptr %run, ptr %run, i32 0, i32 11
+  %times = load ptr, ptr %times.at
+  %timed = icmp ne ptr %times, null
   call void @wake_early(ptr %steps, i64 %count, ptr %pool, i64 %threads)
+  br i1 %timed, label %begin, label %head
+
+begin:
+  %now.first = call i64 @now()
+  store i64 %now.first, ptr %times
   br label %head
 
 head:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
+  %i = phi i64 [ 0, %entry ], [ 0, %begin ], [ %i.next, %next ], [ %i.next, %note ]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %ask, label %all
 
@@ -86,10 +95,10 @@ ask:
   br i1 %may.stop, label %words, label %look
 
 words:
-  %slot.at = getelementptr %run, ptr %run, i32 0, i32 12
+  %slot.at = getelementptr %run, ptr %run, i32 0, i32 13
   %slot = load ptr, ptr %slot.at
   %first = load ptr, ptr %slot
-  %words.at = getelementptr %run, ptr %run, i32 0, i32 13
+  %words.at = getelementptr %run, ptr %run, i32 0, i32 14
   %words.count = load i64, ptr %words.at
   br label %word
 
@@ -156,6 +165,12 @@ parallel:
 
 next:
   %i.next = add i64 %i, 1
+  br i1 %timed, label %note, label %head
+
+note:
+  %now = call i64 @now()
+  %time.at = getelementptr i64, ptr %times, i64 %i.next
+  store i64 %now, ptr %time.at
   br label %head
 
 all:

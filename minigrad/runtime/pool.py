@@ -12,6 +12,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -117,6 +118,30 @@ define internal void @wake(ptr %word) {{
   ret void
 }}
 """
+# Nanoseconds since some moment, as ``time.perf_counter`` counts them.
+_CLOCK = """
+declare i32 @clock_gettime(i32, ptr)
+define internal i64 @now() {{
+  %time = alloca [2 x i64]
+  %ignored = call i32 @clock_gettime(i32 {number}, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest.at = getelementptr i64, ptr %time, i64 1
+  %rest = load i64, ptr %rest.at
+  %most = mul i64 %seconds, 1000000000
+  %all = add i64 %most, %rest
+  ret i64 %all
+}}
+"""
+_WINDOWS_CLOCK = """
+declare void @GetSystemTimePreciseAsFileTime(ptr)
+define internal i64 @now() {
+  %time = alloca i64
+  call void @GetSystemTimePreciseAsFileTime(ptr %time)
+  %tenths = load i64, ptr %time
+  %all = mul i64 %tenths, 100
+  ret i64 %all
+}
+"""
 # How a thread is made to leave the kernel it is in. SIGURG, as systems ignore it where nobody wants it: should it come
 # late, it does nothing. The handler that was there before comes back, whatever it was.
 _JUMPS = """
@@ -209,12 +234,13 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
-    jumping, setjmp = _NO_JUMPS, "nowhere"
+    jumping, setjmp, clock = _NO_JUMPS, "nowhere", _WINDOWS_CLOCK
     if system != "win32":
         setjmp = "sigsetjmp" if system == "darwin" or "bsd" in system else "__sigsetjmp"
         jumping = _JUMPS.format(setjmp=setjmp, number=int(getattr(signal, "SIGURG", 16)))
+        clock = _CLOCK.format(number=int(getattr(time, "CLOCK_MONOTONIC", 1)))
     text = text.replace("CONTENTS", str(llvm.CONTENTS)).replace("SETJMP", setjmp)
-    return text + _PROCESSORS.get(machine, _OTHER) + waiting + jumping
+    return text + _PROCESSORS.get(machine, _OTHER) + waiting + jumping + clock
 
 
 class Native:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minigrad.engine import graphs_are_shown
 from minigrad.ops import Op
 from minigrad.tensor.base import made_of, put_memory
 from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, Where, fill, number_of, seen_through
@@ -38,8 +39,8 @@ def _computes_changes(point: Point, trace: Trace) -> bool:
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
         super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, made_of=made_of,
-                         number_of=number_of, put_memory=put_memory, seen_through=seen_through,
-                         thread=thread)
+                         graphs_are_shown=graphs_are_shown, number_of=number_of, put_memory=put_memory,
+                         seen_through=seen_through, thread=thread)
         self.point, self.trace = point, trace
         self.alive: tuple[int, ...] = place[2]
         self._write_place(place)
@@ -55,7 +56,8 @@ class _Writer(Written):
 
     def _write_place(self, place: Any) -> None:
         trace = self.trace
-        self._refuse_if("records", "setting('DEBUG')", "setting('STEPS')", f"len(trace.leaves) != {len(trace.leaves)}")
+        self._refuse_if("records and graphs_are_shown()", "setting('DEBUG')", "setting('STEPS')",
+                        f"len(trace.leaves) != {len(trace.leaves)}")
         if place[0] == "backward":
             self._refuse_if(f"asked._tag != trace.tag or asked._slot != {place[1]}")
         else:
@@ -112,7 +114,7 @@ class _Writer(Written):
             self._refuse_if(f"not {self.name('executable', point.executable)}.account()")
         numbers = [f"trace.numbers[{x}]" if what == NUMBER else f"number_of(values[{x}])" if what == VALUE else
                    self.name("number", x) for what, x in point.numbers]
-        self.results = self.write_run(point.executable, buffers, addresses, numbers, point.device, watched=False)
+        self.results = self.write_run(point.executable, buffers, addresses, numbers, point.device, silent=True)
 
     # --- after it
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad import config
-from minigrad.engine import records, run_again
+from minigrad.engine import records, run_again, tell
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
@@ -22,7 +22,7 @@ class Written:
         self.head = head
         self.lines: list[str] = []
         self.space: dict[str, Any] = {"Buffer": Buffer, "LazyBuffer": LazyBuffer, "records": records,
-                                      "run_again": run_again, "setting": config.get, **space}
+                                      "run_again": run_again, "setting": config.get, "tell": tell, **space}
         self._names: dict[int, str] = {}
         self._count: dict[str, int] = {}
         self._overwrites = False
@@ -48,9 +48,9 @@ class Written:
         return known
 
     def write_run(self, executable: Any, buffers: Sequence[str], addresses: Sequence[str], numbers: Sequence[str],
-                  device: str, watched: bool = True) -> list[str]:
+                  device: str, silent: bool = False) -> list[str]:
         """A run on these expressions: the names of the results' buffers. Where it is a single short call of native
-        code, it is made right here; unless somebody watches what runs, which may be ruled out (``watched``)."""
+        code, it is made right here, unless DEBUG asks for words about it. ``silent``: it is known that it does not."""
         lines = self.lines
         results = [f"result{i}" for i in range(executable.results)]
         plain = [f"results = run_again({self.name('executable', executable)}, [{', '.join(buffers)}], "
@@ -69,11 +69,15 @@ class Written:
             direct.append(f"arena = Buffer({device!r}, {recipe.arena_bytes})")
         arena = "arena.address" if recipe.arena_bytes else "0"
         given = [*addresses, *[f"{name}.address" for name in fresh], arena, "0", *numbers]
-        direct.append(f"{self.name('native', native)}({', '.join(given)})")
+        call = f"{self.name('native', native)}({', '.join(given)})"
+        timed = f"{self.name('call', executable.call)}.run_timed([{', '.join(given)}])"
+        direct.append(f"seconds = {timed} if records else {call}")
         direct += [f"{name} = {fresh[at] if is_fresh else buffers[at]}"
                    for name, (is_fresh, at) in zip(results, recipe.outputs, strict=True)]
-        if watched:
-            direct = ["if not setting('DEBUG') and not records:", *[f"    {line}" for line in direct],
+        direct.append(f"if records: tell({self.name('executable', executable)}, {device!r}, seconds, "
+                      f"[{', '.join(results)}])")
+        if not silent:
+            direct = ["if not setting('DEBUG'):", *[f"    {line}" for line in direct],
                       "else:", *[f"    {line}" for line in plain]]
         lines += direct
         return results

@@ -44,6 +44,13 @@ def fresh(name: str, what: str, inputs: Callable[[], list[np.ndarray]], function
     return Workload(name, what, kind, inputs, functions, peers=peers, tolerance=1e-3, floors=floors)
 
 
+def explained(name: str, what: str, recipe: training.Recipe, limit: float, **how: int) -> Workload:
+    """A row of a training loop, explained beside plain."""
+    functions = both(partial(programs.explained_steps, recipe=recipe, **how),
+                     partial(programs.numpy_first_step, recipe=recipe, **how))
+    return fresh(name, what, recipe.inputs, functions, FigureAtMost("times the plain loop", limit), peers=())
+
+
 chain_20000 = dict.fromkeys(("pytorch", "numpy"), partial(programs.chain, ops=20_000))
 heat_5000 = dict.fromkeys(("pytorch", "numpy"), partial(programs.heat, count=5000))
 one_write_each = dict.fromkeys(("pytorch", "numpy"), programs.writes)
@@ -106,4 +113,9 @@ OVERHEAD: tuple[Workload, ...] = (
           AtMost(0.050), peers=("torch", "jax"), kind="cached"),
     fresh("plan_1000", "1,000 equal layers, a kernel each, at first sight, beside 100 layers", programs.layers_inputs,
           many_layers, FigureAtMost("times the time of 100 layers", 10)),
+    explained("explain_xor", "200 XOR training steps of the plain loop, replayed, under minigrad.explain", training.XOR,
+              2.0, count=200),
+    explained("explain_mlp", "30 MLP training steps, replayed, under minigrad.explain", training.MLP, 1.5, count=30),
+    explained("explain_recorded", "100 XOR training steps, each recorded anew (REPLAY=0), under minigrad.explain",
+              training.XOR, 1.5, count=100, replay=0),
 )

@@ -378,3 +378,34 @@ def layers(library: Library, arrays: Arrays, small: int, large: int) -> Any:
     few, _ = seconds(small)
     many, y = seconds(large)
     return Timed(y, many, {f"times the time of {small} layers": many / few})
+
+
+# --- training loops that are explained ----------------------------------------------------------------------------
+
+def explained_steps(library: Library, arrays: Arrays, recipe: training.Recipe, count: int, replay: int = 1) -> Any:
+    """Steps of a training loop under ``minigrad.explain``, after some that are not timed, and how much longer they took
+    than those of a plain loop; without ``replay`` each is recorded anew. The processor's time of this process, the best
+    of five loops. The value is the loss of the first step."""
+    step = training.pytorch_step(recipe, library, arrays)
+    first = step()
+
+    def seconds(block: Callable[[], AbstractContextManager[Any]]) -> float:
+        best = math.inf
+        for _ in range(5):
+            with block():
+                for _ in range(8):
+                    step()
+                start = time.process_time()
+                for _ in range(count):
+                    step()
+                best = min(best, time.process_time() - start)
+        return best
+
+    with configured(library, TIERS=0, REPLAY=replay):
+        plain, explained = seconds(nullcontext), seconds(library.module.explain)
+    return Timed(first, explained, {"times the plain loop": explained / plain})
+
+
+def numpy_first_step(library: Library, arrays: Arrays, recipe: training.Recipe, count: int, replay: int = 1) -> Any:
+    """The loss of the first step."""
+    return training.numpy_step(recipe, library, arrays)()

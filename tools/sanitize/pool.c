@@ -14,8 +14,8 @@ enum { WORKERS = 4, STEPS = 6, MOST = 3000, ROUNDS_OF_A_POOL = 50 };
 typedef struct { void (*function)(void **, const int64_t *, int64_t, int64_t); void **arrays; int64_t *scalars;
                  int64_t iterations, grain; } step;
 typedef struct { step *steps; int64_t count; void *pool; int64_t threads; int64_t *slots; int64_t (*moves)[2];
-                 int64_t *cells; int64_t moved; int32_t *phase; int64_t firm, complete, stop;
-                 int64_t *slot; int64_t words; } run;
+                 int64_t *cells; int64_t moved; int32_t *phase; int64_t firm, complete, *times, stop,
+                 *slot, words; } run;
 typedef struct { char head[CONTENTS]; run *run; int64_t *slots, count, free; void *none; char kinds[16]; } entry;
 
 void *mg_call(void *self, void **arguments, int64_t given);
@@ -128,10 +128,10 @@ static int64_t compute(int may_be_guarded) {
     for (int j = 0; j < 5; j++) moves[5 * k + j][0] = sources[j], moves[5 * k + j][1] = 0;
     steps[k] = (step){mix, (void **)cell, cell + 2, n, choose(4) ? 1 + choose(n) / 8 : 0};
   }
-  int64_t words = (int64_t)&no_index_is_wrong;
+  int64_t words = (int64_t)&no_index_is_wrong, times[STEPS + 1];
   run it = {steps, count, pool, 1 + choose(workers + 1), slots, moves, cells, 5 * count,
             guarded ? (int32_t *)(pool + PHASE) : NULL, choose(2) ? choose(count) : count, 0,
-            choose(2) ? choose(count) : -1, &words, 1};
+            choose(2) ? times : NULL, choose(2) ? choose(count) : -1, &words, 1};
   entry self = {.run = &it, .slots = slots, .count = count + 4, .free = 1, .none = &none};
   void *result = mg_call(&self, arguments, count + 4);
   if (result == &exception) __atomic_add_fetch(&finished_late, 1, __ATOMIC_RELAXED);

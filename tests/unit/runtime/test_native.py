@@ -162,7 +162,7 @@ def test_threads_are_read_when_a_run_happens(cpu, add):
     for threads in (1, 3, 1, 2):
         with config.config(THREADS=threads):
             program.run([address(x), address(y)], [1.0])
-            assert program._runs[0][3] == threads
+            assert program._run[3] == threads
     assert len(pool._pool.workers) >= 2
 
 

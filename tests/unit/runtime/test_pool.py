@@ -134,10 +134,10 @@ def test_waiting_without_futexes(cpu, add_text, monkeypatch):
     x, y = np.arange(1000.0), np.zeros(1000)
     program = NativeProgram([Step(kernel, (0, 1), (0,), 1000, 10)] * 20, 2, "d")
     program._parallel = program._guarded = False
-    program._runs[0][2:4] = slow.address, 3
+    program._run[2:4] = slow.address, 3
     assert slow.lead()
     for s in range(50):
-        program._runs[0][8] = slow.phase if s % 2 else 0
+        program._run[8] = slow.phase if s % 2 else 0
         program.run([x.ctypes.data, y.ctypes.data], [float(s)])
         assert np.array_equal(y, x + s)
     slow.close()

@@ -34,6 +34,7 @@ TINY = {
     "writes_3000": (partial(programs.list_inputs, 5), {}), "growing_cold": (partial(programs.growing_inputs, 2, 8), {}),
     "growing_cached": (partial(programs.growing_inputs, 2, 8), {}),
     "list_1000000": (partial(programs.list_inputs, 10), {}), "plan_1000": (None, {"small": 1, "large": 2}),
+    "explain_xor": (None, {"count": 2}), "explain_mlp": (None, {"count": 1}), "explain_recorded": (None, {"count": 2}),
 }
 
 
