@@ -11,6 +11,7 @@ import posixpath
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 from minigrad import ops  # noqa: E402
 from minigrad.config import SETTINGS  # noqa: E402
 from minigrad.dtype import bool_, float32, int8, uint8  # noqa: E402
+from tools import notebooks, stubs  # noqa: E402
 from tools import pytorch as compared  # noqa: E402
-from tools import stubs  # noqa: E402
 
 KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float", "c": "complex"}
 RESULTS = {"same": "as the operands", "bool": "bool", "part": "the type of a part", "complex": "of such parts",
@@ -208,7 +209,8 @@ def moved(page: str, old: str, new: str) -> str:
 
 
 PAGES = {"docs/environment.md": environment, "docs/ops.md": operations, "docs/adding_a_backend.md": backend,
-         "docs/pytorch.md": pytorch, "minigrad/__init__.pyi": stubs.stub}
+         "docs/pytorch.md": pytorch, "minigrad/__init__.pyi": stubs.stub,
+         **{path: partial(notebooks.notebook, pages, moved, path) for path, pages in notebooks.NOTEBOOKS.items()}}
 
 # A line that names a file, then the code fence that holds it:
 #   <!-- include tests/golden/linear/4-loops.txt -->
