@@ -4,7 +4,7 @@ Next: ``ops.py``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What compiled kernels may call: C library functions that every process has. An unknown symbol is a crash at the
 # call, so the runtime holds a module's undefined symbols against this list before it runs anything.
@@ -58,7 +58,8 @@ class Target:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
     the dtypes whose tiles it multiplies in one instruction; ``pipeline``: how many tiles of an operand are in shared
     memory at once, one to multiply and the others on their way there, where copies go on by themselves (0: they
-    don't); ``shared_at_launch``: shared memory that a kernel may have for that; ``native_math``: exp, log, sin … are
+    don't); ``shared_at_launch``: shared memory that a kernel may have for that; ``together``: names of the dtypes that
+    four subgroups multiply together from shared memory; ``native_math``: exp, log, sin … are
     functions of its language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
 
     ``stops``: whether a run can stop before the first kernel that overwrites something, because an index was out of
@@ -87,6 +88,7 @@ class Target:
     matrix: tuple[str, ...] = ()
     pipeline: int = 0
     shared_at_launch: int = 0
+    together: tuple[str, ...] = ()
     native_math: bool = False
     stops: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
@@ -110,4 +112,5 @@ NEON = Target("neon", 16, 32, abreast=4)
 GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native_math=True)
 CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,
               matrix=("float16", "bfloat16"), pipeline=3, shared_at_launch=163 << 10, native_math=True)
-BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON, GPU, CUDA)}
+SM_90A = replace(CUDA, name="sm_90a", pipeline=4, shared_at_launch=227 << 10, together=("float16", "bfloat16"))
+BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON, GPU, CUDA, SM_90A)}

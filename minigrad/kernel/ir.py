@@ -6,6 +6,7 @@ Next: ``walk.py``."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from minigrad.dtype import DType
 from minigrad.symbolic import Sym
@@ -33,6 +34,9 @@ class Array:
     ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every
     lane).
     ``nontemporal``: it begins at a cache line, and stores may go around the caches.
+    ``swizzled``: a shared array of 2-byte elements, of which groups of 8 lie in another order, so that those of a
+    column of rows of 64 lie in different banks: element i is at ``i ^ (i / 64 % 8 * 8)``. Its elements are still named
+    by i.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Array:
     lanes: int = 1
     written: bool = False
     nontemporal: bool = False
+    swizzled: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -209,27 +214,34 @@ class Commit:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Wait:
-    """A thread waits until no more than the last ``groups`` groups of its copies are under way."""
+    """A thread waits until no more than the last ``groups`` groups of its copies are under way; ``products``: of what
+    ``Multiply`` has begun, each a group."""
 
     groups: int
+    products: bool = False
 
 
 COPIED = (4, 8, 16)
 """Bytes that one ``Copy`` may copy."""
 
 
+Place = TypeVar("Place", int, Sym, Any)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Tile:
-    """A matrix in shared memory: element (i, k) is ``array[index + i*row + k*step]``; ``row`` or ``step`` is 1."""
+    """A matrix in shared memory: element (i, k) is ``array[index + i*row + k*step]``; ``row`` or ``step`` is 1.
+    ``block``: how far apart the blocks of 64 rows are, where row 64 does not follow row 63."""
 
     array: Array
     index: Sym
     row: int
     step: int
+    block: int = 0
 
-    def at(self, i: int, k: int) -> int:
+    def at(self, i: Place, k: Place) -> Place:
         """Where element (i, k) lies, from ``index`` on."""
-        return i * self.row + k * self.step
+        return (i // 64 * self.block + i % 64 * self.row if self.block else i * self.row) + k * self.step
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -244,7 +256,13 @@ class Multiply:
     11 bits first (half away from zero), which is called tf32. Each product is added in turn, rounded to float32; a
     machine may add in another order, and round otherwise. ``rows`` and ``columns`` are multiples of 16, ``depth`` of
     ``MATRIX_DEPTH``. All threads of a workgroup come to it or none does, and those of a subgroup with the same
-    tiles."""
+    tiles.
+
+    ``together`` = 4: so many subgroups multiply half types together, and go on meanwhile: ``sums`` may not be touched
+    until all of their ``Wait`` for products, nor the tiles be written to. Of each 64 rows, which are then the least,
+    subgroup s of the four has rows 16*s to 16*s + 15: for n = 4*j + e as above, i is 64*(j / (columns/8)) + 16*s +
+    8*(e / 2) + l / 4. Rows, or steps of K, lie 64 side by side in swizzled arrays, and a tile begins at a multiple of
+    512 elements."""
 
     sums: Array
     rows: int
@@ -253,6 +271,7 @@ class Multiply:
     a: Tile
     b: Tile
     dtype: DType
+    together: int = 1
 
 
 MATRIX_SIDE = 16
@@ -263,6 +282,12 @@ MATRIX_DEPTH = {2: 16, 4: 8}
 
 MATRIX_LANES = 32
 """Threads of a subgroup that multiplies matrices."""
+
+TOGETHER = 4
+"""Subgroups that multiply matrices together, where they do."""
+
+SWIZZLED = 64
+"""Elements of a row of a swizzled array; a tile in one begins at a multiple of 8 rows."""
 
 
 Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Copy | Commit | Wait | Multiply

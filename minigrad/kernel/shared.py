@@ -4,7 +4,7 @@ Next: ``verify.py``."""
 
 from __future__ import annotations
 
-from minigrad.kernel.ir import Alloc, Kernel
+from minigrad.kernel.ir import SWIZZLED, Alloc, Kernel
 
 DECLARED = 48 << 10
 """Bytes of shared memory that CUDA C++ may declare; more must be asked for at the launch."""
@@ -23,19 +23,20 @@ class SharedLayout:
     ({'a': 0, 'b': 36016}, 72020, True)
     """
 
-    alignment = 16
-
     def __init__(self, kernel: Kernel) -> None:
         self.offsets: dict[str, int] = {}
         self.bytes = 0
+        self.alignment = 16
         for s in kernel.loop.body if kernel.loop.kind == "grid" else ():
             if isinstance(s, Alloc) and s.array.scope == "shared":
-                self.offsets[s.array.name] = -(-self.bytes // self.alignment) * self.alignment
+                alignment = 8 * SWIZZLED * s.array.dtype.size if s.array.swizzled else 16
+                self.alignment = max(self.alignment, alignment)
+                self.offsets[s.array.name] = -(-self.bytes // alignment) * alignment
                 self.bytes = self.offsets[s.array.name] + s.array.size * s.array.dtype.size
 
     @property
     def at_launch(self) -> bool:
-        return self.bytes > DECLARED
+        return self.bytes > DECLARED or self.alignment > 16
 
     @property
     def launched(self) -> int:

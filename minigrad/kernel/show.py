@@ -77,11 +77,12 @@ def show_value(value: Value) -> str:
 def _array(array: Array) -> str:
     lanes = f" by {array.lanes} lanes" if array.lanes > 1 else ""
     return (f"{array.name}: {array.dtype.name}[{array.size}]{lanes}{' written' if array.written else ''}"
-            f"{' nontemporal' if array.nontemporal else ''}")
+            f"{' nontemporal' if array.nontemporal else ''}{' swizzled' if array.swizzled else ''}")
 
 
 def _tile(tile: Tile, rows: int, depth: int) -> str:
-    return f"{tile.array.name}[{tile.index}] ({rows} × {depth}, by {tile.row} and {tile.step})"
+    blocks = f", blocks of 64 by {tile.block}" if tile.block else ""
+    return f"{tile.array.name}[{tile.index}] ({rows} × {depth}, by {tile.row} and {tile.step}{blocks})"
 
 
 def constant_text(value: int | float | bool, dtype: DType) -> str:
@@ -129,11 +130,13 @@ class Printer:
             inside = "" if s.inside is None else f" if {s.inside}, else 0"
             self.line(depth, f"begin {s.to.name}[{s.at}] = {s.source.name}[{s.first}], {s.size} elements{inside}")
         elif isinstance(s, (Commit, Wait)):
-            words = f"wait for all but {s.groups} groups of copies" if isinstance(s, Wait) else "commit copies"
+            words = "commit copies" if isinstance(s, Commit) else (
+                f"wait for all but {s.groups} groups of {'products' if s.products else 'copies'}")
             self.line(depth, words)
         elif isinstance(s, Multiply):
             a, b = _tile(s.a, s.rows, s.depth), _tile(s.b, s.columns, s.depth)
-            self.line(depth, f"{s.sums.name} += {s.dtype.name} product of {a} and {b}")
+            who = f", {s.together} subgroups together" if s.together > 1 else ""
+            self.line(depth, f"{s.sums.name} += {s.dtype.name} product of {a} and {b}{who}")
         else:
             assert isinstance(s, Barrier)
             self.line(depth, "barrier")

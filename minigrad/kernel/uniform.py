@@ -22,7 +22,7 @@ from minigrad.kernel.ir import (
     Statement,
     Value,
 )
-from minigrad.kernel.walk import indices_of, values
+from minigrad.kernel.walk import indices_of, statements, values
 from minigrad.symbolic import Sym, children, variables
 from minigrad.symbolic.kinds import FLOORDIV, VAR
 
@@ -46,18 +46,21 @@ def divergent_barrier(kernel: Kernel) -> tuple[Statement, str] | None:
 
 
 def divided_multiply(kernel: Kernel) -> tuple[Statement, str] | None:
-    """The first ``Multiply`` whose tiles may not be the same for all threads of a subgroup, and why: the thread's
-    number counts other than by ``t // 32``. None if there is none."""
-    worker = _Uniformity(of_subgroup=True)
-    worker.block((kernel.loop,), None)
-    return worker.divided
+    """The first ``Multiply`` whose tiles may not be the same for all threads of a subgroup (or of those that multiply
+    together), and why: the thread's number counts other than by ``t // 32``. None if there is none."""
+    for together in sorted({s.together for s in statements(kernel) if isinstance(s, Multiply)}):
+        worker = _Uniformity(together)
+        worker.block((kernel.loop,), None)
+        if worker.divided is not None:
+            return worker.divided
+    return None
 
 
 class _Uniformity:
-    """``of_subgroup``: a value is uniform if all threads of a subgroup have the same."""
+    """``together``: a value is uniform if all threads of so many subgroups have the same; 0: of the workgroup."""
 
-    def __init__(self, of_subgroup: bool = False) -> None:
-        self.of_subgroup = of_subgroup
+    def __init__(self, together: int = 0) -> None:
+        self.together = together
         self.causes: dict[str, str] = {}  # of a variable or name that threads may see differently: why they do
         self.found: tuple[Statement, str] | None = None
         self.divided: tuple[Statement, str] | None = None
@@ -83,7 +86,8 @@ class _Uniformity:
                     self.block(branch, around or ((s, cause) if cause else None))
             elif isinstance(s, (Barrier, Multiply)) and self.found is None:
                 self.found = around
-            if isinstance(s, Multiply) and self.divided is None and (cause := self.of_indices(s)):
+            if isinstance(s, Multiply) and s.together == self.together and self.divided is None and (
+                    cause := self.of_indices(s)):
                 self.divided = s, cause
 
     def note(self, name: str, cause: str) -> None:
@@ -100,15 +104,17 @@ class _Uniformity:
         return next((c for e in indices_of(node) for v in self.parts(e) if (c := self.of_name(str(v)))), "")
 
     def parts(self, e: Sym) -> Iterable[Sym]:
-        """The variables of an expression; not the thread's number where it only counts subgroups."""
-        if not self.of_subgroup:
+        """The variables of an expression; not the thread's number where it only counts subgroups, or as many of them as
+        multiply together."""
+        if not self.together:
             return variables(e)
+        count = MATRIX_LANES * self.together
         found, stack = [], [e]
         while stack:
             x = stack.pop()
             if x.kind == VAR:
                 found.append(x)
-            elif x.kind != FLOORDIV or x.args[0] is not self.thread or x.args[1].lo % MATRIX_LANES:
+            elif x.kind != FLOORDIV or x.args[0] is not self.thread or x.args[1].lo % count:
                 stack += children(x)
         return found
 

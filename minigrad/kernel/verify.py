@@ -17,6 +17,8 @@ from minigrad.kernel.ir import (
     MATRIX_DEPTH,
     MATRIX_LANES,
     MATRIX_SIDE,
+    SWIZZLED,
+    TOGETHER,
     Alloc,
     Apply,
     Array,
@@ -260,6 +262,9 @@ class _Checker:
             self.require(self.in_grid, f"the shared array {array.name} does not come to life in the grid loop itself")
             self.require(array.scope == "shared", f"{array.name} in the grid loop is {array.scope}, not shared")
             self.require(s.init is None, f"the shared array {array.name} starts unset; it has no init")
+        self.require(not array.swizzled or (array.scope == "shared" and array.dtype.size == 2
+                                            and array.size % (8 * SWIZZLED) == 0),
+                     f"{array.name} is swizzled: a shared array of 2-byte elements, whole blocks of 8 rows")
         self.bind(array.name)
         self.arrays.add(id(array))
 
@@ -305,17 +310,30 @@ class _Checker:
         self.require(threads and threads % MATRIX_LANES == 0,
                      f"Multiply needs whole subgroups of {MATRIX_LANES}, the workgroup has {threads} threads")
         self.require(s.dtype.is_float and s.dtype.size in MATRIX_DEPTH, f"Multiply of {s.dtype.name}")
-        depth = MATRIX_DEPTH[s.dtype.size]
-        sizes = ((s.rows, MATRIX_SIDE), (s.columns, MATRIX_SIDE), (s.depth, depth))
+        depth, high, lanes = MATRIX_DEPTH[s.dtype.size], MATRIX_SIDE * s.together, MATRIX_LANES * s.together
+        wide = s.together == TOGETHER and s.dtype.size == 2 and s.columns <= 256 and threads % lanes == 0
+        self.require(s.together == 1 or wide,
+                     f"1 or {TOGETHER} subgroups multiply together, then half types and 256 columns at most")
+        sizes = ((s.rows, high), (s.columns, MATRIX_SIDE), (s.depth, depth))
         self.require(all(size > 0 and size % part == 0 for size, part in sizes),
-                     f"Multiply takes multiples of {MATRIX_SIDE} × {MATRIX_SIDE} × {depth} of {s.dtype.name}")
+                     f"Multiply takes multiples of {high} × {MATRIX_SIDE} × {depth} of {s.dtype.name}")
         sums = s.sums
         self.require(id(sums) in self.arrays, f"{sums.name} is not alive here")
-        self.require(sums.scope == "register" and sums.dtype is float32
-                     and sums.size == s.rows * s.columns // MATRIX_LANES,
-                     f"the sums of Multiply are {s.rows * s.columns // MATRIX_LANES} float32 in registers")
+        self.require(sums.scope == "register" and sums.dtype is float32 and sums.size == s.rows * s.columns // lanes,
+                     f"the sums of Multiply are {s.rows * s.columns // lanes} float32 in registers")
         for tile, rows in ((s.a, s.rows), (s.b, s.columns)):
             self.tile(tile, rows, s)
+            if s.together > 1:
+                self.swizzled(tile, rows, s)
+
+    def swizzled(self, tile: Tile, rows: int, s: Multiply) -> None:
+        """What is asked of the tiles of subgroups that multiply together."""
+        self.require(tile.array.swizzled and (tile.index % (8 * SWIZZLED)).hi == 0,
+                     f"{tile.array.name}[{tile.index}] is no tile in swizzled memory, at a multiple of {8 * SWIZZLED}")
+        by_step = tile.step == 1
+        self.require((tile.row if by_step else tile.step) == SWIZZLED and tile.block % (8 * SWIZZLED) == 0
+                     and (s.depth <= SWIZZLED if by_step else tile.block > 0 or rows <= SWIZZLED),
+                     f"rows, or steps of K, of {tile.array.name} lie {SWIZZLED} side by side")
 
     def tile(self, tile: Tile, rows: int, s: Multiply) -> None:
         array, index = tile.array, tile.index
@@ -328,7 +346,7 @@ class _Checker:
         wide = 16 // s.dtype.size
         self.require((index % wide).hi == 0 and max(tile.row, tile.step) % wide == 0,
                      f"{array.name}[{index}] does not begin a row of a tile at a multiple of 16 bytes")
-        last = index.hi + tile.at(rows - 1, s.depth - 1)
+        last = index.hi + max(tile.at(rows - 1, s.depth - 1), tile.at(min(rows, SWIZZLED) - 1, s.depth - 1))
         self.require(index.lo >= 0 and last < array.size,
                      f"a tile of {array.name} can reach from {index.lo} to {last}, outside 0..{array.size - 1}")
 

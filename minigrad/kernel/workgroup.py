@@ -57,6 +57,7 @@ class Workgroup(Machine):
         self.interval = 0  # counts barriers and workgroups
         self.watches: dict[tuple[int, int], list[_Watch]] = {}  # of what the kernel writes, by name or by another one
         self.begun: list[_Begun] = []
+        self.products: list[_Product] = []
         self.committed = np.zeros(self.size, np.int64)  # groups of copies of each thread
 
     def iteration(self, at: int) -> None:
@@ -65,9 +66,9 @@ class Workgroup(Machine):
         self.group = at
         self.interval += 1
         super().iteration(at)
-        if self.begun:
-            raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: it ends while copies to "
-                            f"{self.begun[0].array.name} are under way")
+        if self.begun or self.products:
+            what = f"copies to {self.begun[0].array.name}" if self.begun else "products"
+            raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: it ends while {what} are under way")
 
     # --- statements --------------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ class Workgroup(Machine):
             if memory.known is not None:
                 memory.known[threads, at] = True
             return
+        self.not_multiplied(s.array, threads, at)
         self.note(s.array, threads, at, _bits(memory.elements[at]) == _bits(new))
         memory.elements[at] = new
         lost = np.flatnonzero(_bits(memory.elements[at]) != _bits(new))
@@ -172,16 +174,33 @@ class Workgroup(Machine):
                 raise IndexError(f"{array.name}[{where[bad[0]][0]}] and on is outside the array's 0..{array.size - 1}"
                                  f"{self.who(read[bad[0]])}")
         self.note(s.source, np.repeat(threads[inside], s.size), first[inside].reshape(-1), None)
+        self.not_multiplied(s.to, who, at.reshape(-1))
         self.note(s.to, who, at.reshape(-1), np.zeros(at.size, bool))
         memory = self.memory[id(s.to)]
         assert memory.known is not None
         memory.known[at] = False
         self.begun.append(_Begun(s.to, s.source, threads, self.committed[threads], at, first, inside))
 
+    def not_multiplied(self, array: Array, threads: np.ndarray, at: np.ndarray) -> None:
+        """Raise if a product that is under way reads what threads write."""
+        for p in self.products:
+            for tile, places in ((p.statement.a, p.a), (p.statement.b, p.b)):
+                bad = np.flatnonzero(np.isin(at, places)) if tile.array is array else at[:0]
+                if len(bad):
+                    raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: thread {threads[bad[0]]} "
+                                    f"writes {array.name}[{at[bad[0]]}], which products that are under way read")
+
     def do_commit(self, s: Commit) -> None:
         self.committed[self.active] += 1
 
     def do_wait(self, s: Wait) -> None:
+        if s.products:
+            self.all_come("waits for products")
+            done = len(self.products) - s.groups
+            for product in self.products[:max(0, done)]:
+                self.multiply(product)
+            self.products = self.products[max(0, done):]
+            return
         waits = np.isin(self.all, self.active)
         left = []
         for b in self.begun:
@@ -201,33 +220,52 @@ class Workgroup(Machine):
         memory.elements[b.at] = elements.astype(source.dtype).view(memory.elements.dtype)
         memory.known[b.at] = True
 
-    def do_multiply(self, s: Multiply) -> None:
+    def all_come(self, does: str) -> None:
+        """Raise unless all threads are here."""
         if len(self.active) != self.size:
             missing = np.setdiff1d(self.all, self.active)[0]
-            raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: thread {self.active[0]} multiplies "
-                            f"tiles, thread {missing} does not come to it")
-        a, b = self.tile(s.a, s.rows, s), self.tile(s.b, s.columns, s)
-        row, column, held = _held(s.rows, s.columns)
+            raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: thread {self.active[0]} {does}, "
+                            f"thread {missing} does not come to it")
+
+    def do_multiply(self, s: Multiply) -> None:
+        self.all_come("multiplies tiles")
+        product = _Product(s, self.places(s.a, s.rows, s), self.places(s.b, s.columns, s))
+        if s.together == 1:
+            self.multiply(product)
+            return
+        for tile, places in ((s.a, product.a), (s.b, product.b)):
+            self.elements(tile, places, s)  # they must be there now, and when it ends
+        self.products.append(product)
+
+    def multiply(self, product: _Product) -> None:
+        """Add the products of two tiles to the sums."""
+        s = product.statement
+        a = self.elements(s.a, product.a, s).reshape(-1, s.rows, s.depth)
+        b = self.elements(s.b, product.b, s).reshape(-1, s.columns, s.depth)
+        row, column, held = _held(s)
         memory = self.memory[id(s.sums)]
         if memory.known is not None and not memory.known.all():
             raise ValueError(f"Multiply adds to elements of {s.sums.name} that were never set")
-        product = np.empty((len(a), s.rows, s.columns), np.float32)
-        sums = memory.elements.reshape(len(a), MATRIX_LANES, -1)
-        product[:, row, column] = sums[:, :, held]
+        total = np.empty((len(a), s.rows, s.columns), np.float32)
+        sums = memory.elements.reshape(len(a), MATRIX_LANES * s.together, -1)
+        total[:, row, column] = sums[:, :, held]
         for k in range(s.depth):
             factors = np.broadcast_arrays(a[:, :, None, k], b[:, None, :, k])
-            product = apply("FMA", (*factors, product), float32)
-        sums[:, :, held] = product[:, row, column]
+            total = apply("FMA", (*factors, total), float32)
+        sums[:, :, held] = total[:, row, column]
 
-    def tile(self, tile: Tile, rows: int, s: Multiply) -> np.ndarray:
-        """The elements of a tile for each subgroup, as float32. All lanes read them; two are enough to see a race."""
-        first = np.broadcast_to(self.index(tile.index), self.size).reshape(-1, MATRIX_LANES)
+    def places(self, tile: Tile, rows: int, s: Multiply) -> np.ndarray:
+        """Where the elements of a tile are, a row for those who multiply it."""
+        first = np.broadcast_to(self.index(tile.index), self.size).reshape(-1, MATRIX_LANES * s.together)
         if (first != first[:, :1]).any():
             raise RaceError(f"kernel {self.kernel.name}, workgroup {self.group}: threads of a subgroup multiply "
                             f"different tiles of {tile.array.name}")
-        inside = np.arange(rows)[:, None] * tile.row + np.arange(s.depth) * tile.step
-        at = (first[:, :1] + inside.reshape(1, -1)).reshape(-1)
-        lane = np.repeat(self.all[::MATRIX_LANES], inside.size)
+        return first[:, :1] + tile.at(np.arange(rows)[:, None], np.arange(s.depth)).reshape(1, -1)
+
+    def elements(self, tile: Tile, places: np.ndarray, s: Multiply) -> np.ndarray:
+        """Elements of a tile, as float32. All lanes read them; two are enough to see a race."""
+        at = places.reshape(-1)
+        lane = np.repeat(self.all[::MATRIX_LANES * s.together], places.shape[1])
         memory = self.memory[id(tile.array)]
         bad = np.flatnonzero((at < 0) | (at >= tile.array.size))
         if len(bad):
@@ -239,8 +277,7 @@ class Workgroup(Machine):
         for reader in (lane, lane + 1):
             self.note(tile.array, reader, at, None)
         found = memory.elements[at]
-        wide = round_to_tf32(found) if s.dtype is float32 else found.view(s.dtype.numpy).astype(np.float32)
-        return wide.reshape(-1, rows, s.depth)
+        return round_to_tf32(found) if s.dtype is float32 else found.view(s.dtype.numpy).astype(np.float32)
 
     # --- values ------------------------------------------------------------------------------------------------
 
@@ -324,6 +361,15 @@ class Workgroup(Machine):
 
 
 @dataclass
+class _Product:
+    """A ``Multiply`` that is under way, and where its tiles are."""
+
+    statement: Multiply
+    a: np.ndarray
+    b: np.ndarray
+
+
+@dataclass
 class _Begun:
     """Copies that threads have begun: a row of ``at`` and ``first`` each."""
 
@@ -389,12 +435,13 @@ class _Watch:
         self.writers.add(at, who, begin)
 
 
-def _held(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _held(s: Multiply) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each lane and each of its sums of a ``Multiply``: row, column and number of the sum."""
-    lane, n = np.arange(MATRIX_LANES)[:, None], np.arange(rows * columns // MATRIX_LANES)
-    j, e = n // 4, n % 4
-    row = j // (columns // 8) * 16 + e // 2 * 8 + lane // 4
-    column = j % (columns // 8) * 8 + lane % 4 * 2 + e % 2
+    thread = np.arange(MATRIX_LANES * s.together)[:, None]
+    n = np.arange(s.rows * s.columns // (MATRIX_LANES * s.together))
+    lane, j, e = thread % MATRIX_LANES, n // 4, n % 4
+    row = j // (s.columns // 8) * 16 * s.together + thread // MATRIX_LANES * 16 + e // 2 * 8 + lane // 4
+    column = j % (s.columns // 8) * 8 + lane % 4 * 2 + e % 2
     return row, column, n
 
 

@@ -117,9 +117,9 @@ _TILES = ((2, 1, 2, 1, 1), (1, 2, 1, 2, 1), (1, 1, 2, .5, 1), (1, 1, 2, 1, 2), (
 
 def _on_gpu(chosen: Chosen) -> Iterator[Steps]:
     steps = chosen.steps
-    for step in steps.named("multiply") + steps.named("matrix"):
+    for step in steps.named("multiply") + steps.named("matrix") + steps.named("warpgroup"):
         yield from _tiles(steps, step)
-    if steps.named("matrix"):
+    if steps.named("matrix") or steps.named("warpgroup"):
         yield from _pipelines(chosen)
     for i, step in enumerate(steps.all):
         before, after = steps.all[:i], steps.all[i + 1:]

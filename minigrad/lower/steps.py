@@ -19,7 +19,8 @@ FORMS: dict[str, tuple[str, ...]] = {
     "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
     "join": ("axis", "..."), "pair": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
-    "matrix": ("axis", "count", "axis", "count"), "pipeline": ("axis", "count"),
+    "matrix": ("axis", "count", "axis", "count"), "warpgroup": ("axis", "count", "axis", "count"),
+    "pipeline": ("axis", "count"),
 }
 """The steps, and what each takes; ``minigrad.steps`` says what they do."""
 
@@ -90,7 +91,7 @@ def parse(text: str) -> Steps:
     minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
 parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
 multiply(axis, count, axis, count), join(axis, ...), block(count), grid(count), coalesce(axis), \
-matrix(axis, count, axis, count), pipeline(axis, count)
+matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), pipeline(axis, count)
     """
     found: list[Step] = []
     at = 0

@@ -12,13 +12,16 @@ from minigrad.dtype import float32, uint16
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import Alloc, Apply, Array, Commit, Copy, Fold, For, Kernel, Load, Multiply, Value, Wait
 from minigrad.kernel.shared import SharedLayout
+from minigrad.kernel.walk import statements
 from minigrad.ops import Op
 from minigrad.render.cstyle import CStyleRenderer
-from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, is_half, short
+from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, call, is_half, short
 from minigrad.render.cuda_copies import COPY_HELPERS
 from minigrad.render.cuda_matrix import multiply_helpers
 from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
+from minigrad.render.cuda_warpgroup import SWIZZLED, warpgroup_helpers
 from minigrad.render.cuda_words import LOAD_WORDS, copies
+from minigrad.symbolic import Sym
 
 SHORT = 8
 """Elements of a register array whose first values and whose sum are written out."""
@@ -83,6 +86,8 @@ class CudaRenderer(CStyleRenderer):
     def kernel(self, kernel: Kernel) -> str:
         self.copies = copies(kernel)
         self.layout, self.begun = SharedLayout(kernel), False
+        together = [s for s in statements(kernel) if isinstance(s, Multiply) and s.together > 1]
+        self.products = {s.sums.name: s.sums.size for s in together}  # of what is multiplied while threads go on
         self.words = {id(c.held) for c in self.copies.values()}
         return super().kernel(kernel)
 
@@ -151,13 +156,33 @@ class CudaRenderer(CStyleRenderer):
     def copying(self, s: Copy | Commit | Wait) -> None:
         for name, text in COPY_HELPERS.items():
             self.helpers.setdefault(name, text)
-        if not isinstance(s, Copy):
-            self.line("commit_copies();" if isinstance(s, Commit) else f"wait_copies<{s.groups}>();")
+        if isinstance(s, Commit):
+            self.line("commit_copies();")
             return
-        to, source = (f"{self.name(array.name)} + {self.index_text(at).inside(PLUS)}"
+        if isinstance(s, Wait):
+            self.wait(s)
+            return
+        to, source = (f"{self.name(array.name)} + {self.place(array, at).inside(PLUS)}"
                       for array, at in ((s.to, s.at), (s.source, s.first)))
         inside = "true" if s.inside is None else self.index(s.inside)
         self.line(f"copy_async<{s.size * s.to.dtype.size}>({to}, {source}, {inside});")
+
+    def wait(self, s: Wait) -> None:
+        """What copies write is then shown to the matrix instructions that read it without threads."""
+        self.line(f"wait_{'products' if s.products else 'copies'}<{s.groups}>();")
+        if self.products and not s.products:
+            self.line("show_copies();")
+        for name, size in self.products.items():
+            if s.products and not s.groups:
+                self.line(f"products_are_in<{size}>({self.name(name)});")
+
+    def place(self, array: Array, at: Sym) -> Text:
+        """An index, as the array's elements lie in memory."""
+        text = self.index_text(at)
+        if not array.swizzled:
+            return text
+        self.helpers.setdefault("swizzled", SWIZZLED)
+        return call("swizzled", text)
 
     def fold(self, s: Fold) -> None:
         """A short one is written out."""
@@ -185,6 +210,9 @@ class CudaRenderer(CStyleRenderer):
         if s.dtype is not float32:
             self.half(f"{short(s.dtype)}_value")
         kind = "tf32" if s.dtype is float32 else short(s.dtype)
+        if s.together > 1:
+            self.multiply_together(s, kind)
+            return
         for name, text in multiply_helpers(kind).items():
             self.helpers.setdefault(name, text)
         sizes = ", ".join(map(str, (s.rows, s.columns, s.depth)))
@@ -193,6 +221,16 @@ class CudaRenderer(CStyleRenderer):
             sizes += f", {tile.row}, {tile.step}"
             tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
         self.line(f"{kind}_multiply<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
+
+    def multiply_together(self, s: Multiply, kind: str) -> None:
+        """Tiles begin where the swizzle leaves an element in its place."""
+        for name, text in warpgroup_helpers(kind, s.columns).items():
+            self.helpers.setdefault(name, text)
+        sizes, tiles = f"{s.rows}, {s.depth}", []
+        for tile in (s.a, s.b):
+            sizes += f", {tile.step}, {tile.block or tile.row * 64}"
+            tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
+        self.line(f"{kind}_multiply_{s.columns}<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
 
     def half(self, name: str) -> str:
         known = name in self.helpers

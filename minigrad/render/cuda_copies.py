@@ -6,13 +6,15 @@ Next: ``cuda_matrix.py``."""
 from __future__ import annotations
 
 # Where PTX wants an address in shared memory, it is a number of 32 bits.
-SHARED_ADDRESS = """#ifndef MINIGRAD_EMULATION
-__device__ inline unsigned int shared_address(const void *at) {
+SHARED_ADDRESS = """__device__ inline unsigned int shared_address(const void *at) {
+#ifdef MINIGRAD_EMULATION
+  return emulation::shared_address(at);
+#else
   unsigned int number;
   asm("{ .reg .u64 whole; cvta.to.shared.u64 whole, %1; cvt.u32.u64 %0, whole; }" : "=r"(number) : "l"(at));
   return number;
-}
-#endif"""
+#endif
+}"""
 
 # Memory that does not begin at a multiple of what is copied at once, and zeros, are copied as other stores are.
 COPY_ASYNC = """template <int BYTES> __device__ inline void copy_async(void *to, const void *from, bool inside) {

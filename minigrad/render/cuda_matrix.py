@@ -1,6 +1,6 @@
 """Stage: inside the CUDA renderer. In: what tiles are made of. Out: the function by which a subgroup multiplies two of
 them: PTX's ``mma.sync``, and its plain form for ``MINIGRAD_EMULATION``, in which each thread computes what it holds.
-Next: ``cuda_prelude.py``.
+Next: ``cuda_warpgroup.py``.
 
 https://docs.nvidia.com/cuda/parallel-thread-execution/#warp-level-matrix-fragment-mma-16816-float says which thread
 holds which elements."""

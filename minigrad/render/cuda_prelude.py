@@ -64,5 +64,6 @@ not_eq nullptr operator or or_eq private protected public reinterpret_cast requi
 this thread_local throw try typeid typename using virtual wchar_t xor xor_eq char8_t char16_t char32_t
 threadIdx blockIdx blockDim gridDim warpSize dim3 uint3 Pack2 Pack4 Words load2 load4
 store2 store4 load_words tf32_multiply tf32_bits tf32_value load_matrices
-shared_address copy_async commit_copies wait_copies shared_memory
+shared_address copy_async commit_copies wait_copies shared_memory swizzled matrix_descriptor
+begin_products commit_products wait_products products_are_in show_copies
 exp log sin cos tanh erf pow expf logf sinf cosf tanhf erff powf min max abs"""

@@ -228,9 +228,11 @@ def with_settings(found: Target) -> Target:
 def target_of(properties: Properties) -> Target:
     """What scheduling and lowering may assume of a GPU."""
     new = properties.major >= 8
+    found = target.SM_90A if (properties.major, properties.minor) == (9, 0) else target.CUDA
     matrix = ("float16", "bfloat16") if new else ()  # earlier ones multiply smaller tiles
     return replace(target.CUDA, name=f"sm_{properties.major}{properties.minor}", matrix=matrix,
-                   pipeline=target.CUDA.pipeline if new else 0, shared_at_launch=properties.shared_at_launch,
+                   pipeline=found.pipeline if new else 0, together=found.together,
+                   shared_at_launch=properties.shared_at_launch,
                    shared=min(properties.shared_memory, target.CUDA.shared),
                    workgroup=min(properties.max_threads, target.CUDA.workgroup),
                    subgroup=properties.warp_size, l2=properties.l2_cache_size,

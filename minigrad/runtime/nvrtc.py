@@ -17,6 +17,9 @@ from minigrad.runtime.folder import scratch
 
 # Nothing contracts behind the loop nest's back: where one rounding is meant, it says fmaf.
 FLAGS = ("--std=c++17", "--fmad=false")
+OWN = (90,)
+"""Compute capabilities with instructions that no later one has: code that may use them is for these alone."""
+
 INSTALL = "pip install 'minigrad[cuda]'"
 
 
@@ -64,7 +67,7 @@ def architecture(major: int, minor: int) -> str:
     known = architectures()
     wanted = 10 * major + minor
     if wanted in known:
-        return f"sm_{wanted}"
+        return f"sm_{wanted}" + ("a" if wanted in OWN else "")
     same_major = [n for n in known if n // 10 == major and n <= wanted]
     if same_major:
         return f"sm_{max(same_major)}"  # machine code runs on later minor versions

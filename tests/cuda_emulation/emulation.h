@@ -6,6 +6,7 @@
 //   - shared memory that is read before it is written: each block finds it full of ones (NaN, -1);
 //   - shared memory that is written next to an array, and more of it than a block may have;
 //   - a missing wait for copies that threads begin: until the wait there are ones where the copy goes;
+//   - products of a warpgroup with no fence or no wait, or that its threads don't ask for alike;
 //   - a missing barrier, mostly: threads take turns in orders that change from barrier to barrier, so that some read
 //     what others have not written yet, or have written already.
 //
@@ -102,12 +103,14 @@ struct State {
   jmp_buf scheduler;
   char message[1024];
   size_t at_launch;                 // bytes of shared memory that the launch gives
+  const char *problem;              // what a thread noticed
 };
 
 // Copies that a thread has begun, each in the group of its number.
 struct Begun { void *to; const void *from; unsigned bytes, group; };
 static std::vector<Begun> begun[MOST_THREADS];
 static unsigned committed[MOST_THREADS];
+static bool hidden[MOST_THREADS];  // whether what the thread copied is not yet shown to matrix instructions
 
 static State state;
 static Fibre fibres[MOST_THREADS];
@@ -127,6 +130,9 @@ inline SharedMemory::SharedMemory(const char *name, size_t bytes, bool declared)
 }
 
 inline SharedAtLaunch::SharedAtLaunch(const char *name) : SharedMemory(name, state.at_launch, false) {}
+
+// Shared memory begins here, as a number of 32 bits.
+constexpr unsigned WINDOW = 1024;
 
 __attribute__((format(printf, 1, 2))) static const char *complain(const char *format, ...) {
   int n = snprintf(state.message, sizeof state.message, "block %u: ", state.block);
@@ -240,10 +246,14 @@ static const char *divergence() {
   return complain("threads wait for ever");
 }
 
+static void forget_products();
+static const char *unfinished_products();
+
 static const char *run_block() {
   for (SharedMemory *s = *state.shared; s; s = s->next) s->fill();
   state.started = state.returned = state.turns = 0;
   for (unsigned t = 0; t < state.threads; t++) begun[t].clear(), committed[t] = 0;
+  forget_products();
   while (state.started < state.threads) resume(state.idles ? state.idle[--state.idles] : new_fibre());
   while (state.returned < state.threads) {
     bool met[MOST_THREADS / WARP], some = false, all = all_wait(0, state.threads, Wait::BLOCK);
@@ -262,6 +272,8 @@ static const char *run_block() {
   }
   for (unsigned t = 0; t < state.threads; t++)
     if (!begun[t].empty()) return complain("thread %u ends before a copy that it has begun", t);
+  if (!state.problem) state.problem = unfinished_products();
+  if (state.problem) return state.problem;
   if (total > MOST_SHARED) return complain("%zu bytes of shared memory, a block has %zu", total, MOST_SHARED);
   for (unsigned n = 0; n < state.fibres; n++)
     if (*fibres[n].mark != MARK) return complain("a thread needs more than %zu bytes of stack", STACK);
@@ -299,6 +311,7 @@ static const char *launch(const char *name, void (*kernel)(P...), SharedMemory *
   state.stacks = stacks;
   state.shared = &shared;
   state.at_launch = at_launch;
+  state.problem = nullptr;
   state.idles = state.fibres = state.block = 0;
   memset(state.waiting, 0, sizeof state.waiting);
   block_size = {threads, 1, 1};
@@ -353,7 +366,108 @@ static inline void wait_copies(unsigned groups) {
     if (copy.group + groups < committed[thread_index.x]) memcpy(copy.to, copy.from, copy.bytes);
     else mine[left++] = copy;
   }
+  if (left < mine.size()) hidden[thread_index.x] = true;
   mine.resize(left);
+}
+
+// --- what four warps multiply together, by wgmma ---------------------------------------------------------------------
+//
+// A product is computed when it is waited for, from what shared memory holds then: by each thread its own sums, as PTX's
+// "D fragment layout" of wgmma says.
+
+struct Product {
+  float *sums;
+  uint64_t a, b;
+  int columns;
+  bool a_turned, b_turned;
+  float (*value)(unsigned short);
+  unsigned group;
+};
+static std::vector<Product> products[MOST_THREADS];
+static std::vector<Product> agreed[MOST_THREADS / (4 * WARP)];  // by warpgroup: what its first thread asked for
+static unsigned asked[MOST_THREADS], product_groups[MOST_THREADS];
+static bool ordered[MOST_THREADS];
+
+static void forget_products() {
+  for (unsigned t = 0; t < MOST_THREADS; t++) {
+    products[t].clear();
+    asked[t] = product_groups[t] = 0;
+    ordered[t] = hidden[t] = false;
+  }
+  for (std::vector<Product> &each : agreed) each.clear();
+}
+
+static const char *unfinished_products() {
+  for (unsigned t = 0; t < state.threads; t++) {
+    if (!products[t].empty()) return complain("thread %u ends before products that it has begun", t);
+    if (asked[t] != asked[t / 128 * 128]) return complain("the threads of a warpgroup don't multiply alike");
+  }
+  return nullptr;
+}
+
+static void notice(const char *problem) {
+  if (!state.problem) state.problem = complain("thread %u: %s", thread_index.x, problem);
+}
+
+static inline unsigned shared_address(const void *at) {
+  for (SharedMemory *s = *state.shared; s; s = s->next)
+    if (!s->declared) return WINDOW + (unsigned)((const unsigned char *)at - s->memory);
+  return 0;
+}
+
+// Element k of a row (of A, or a column of B) by its descriptor: 16 bytes number g of the 8 in a row of 128 bytes are at
+// g ^ r, where r is the row's number, both read off the address.
+static float matrix_element(uint64_t descriptor, bool turned, int row, int k, float (*value)(unsigned short)) {
+  unsigned start = (descriptor & 0x3fff) << 4, leading = (descriptor >> 16 & 0x3fff) << 4;
+  unsigned stride = (descriptor >> 32 & 0x3fff) << 4;
+  if (descriptor >> 62 != 1 || (descriptor >> 49 & 7)) notice("the descriptor is of no tile swizzled by 128 bytes");
+  unsigned at = turned ? start + row / 64 * leading + row % 64 * 2 + k / 8 * stride + k % 8 * 128
+                       : start + row / 8 * stride + row % 8 * 128 + k * 2;
+  at ^= at >> 3 & 0x70;
+  for (SharedMemory *s = *state.shared; s; s = s->next)
+    if (!s->declared && at >= WINDOW && at - WINDOW + 2 <= s->bytes) {
+      unsigned short bits;
+      memcpy(&bits, s->memory + (at - WINDOW), 2);
+      return value(bits);
+    }
+  notice("a descriptor reaches outside of shared memory");
+  return 0.0f;
+}
+
+static inline void begin_products() { ordered[thread_index.x] = true; }
+static inline void commit_products() { product_groups[thread_index.x]++; }
+static inline void show_copies() { hidden[thread_index.x] = false; }
+
+static inline void multiply(float *sums, uint64_t a, uint64_t b, int columns, bool a_turned, bool b_turned,
+                            float (*value)(unsigned short)) {
+  unsigned t = thread_index.x;
+  Product product{sums, a, b, columns, a_turned, b_turned, value, product_groups[t]};
+  std::vector<Product> &all = agreed[t / 128];
+  if (asked[t] == all.size()) all.push_back(product);
+  const Product &other = all[asked[t]++];
+  if (other.a != a || other.b != b || other.columns != columns) notice("the threads of a warpgroup don't multiply alike");
+  if (!ordered[t]) notice("wgmma with no wgmma.fence before it");
+  for (unsigned n = 0; n < state.threads; n++)
+    if (hidden[n]) notice("wgmma of what was copied with no fence.proxy.async");
+  products[t].push_back(product);
+}
+
+static inline void wait_products(unsigned groups) {
+  unsigned t = thread_index.x, left = 0;
+  ordered[t] = false;
+  for (const Product &p : products[t]) {
+    if (p.group + groups >= product_groups[t]) {
+      products[t][left++] = p;
+      continue;
+    }
+    for (int n = 0; n < p.columns / 2; n++) {
+      int row = t % 128 / 32 * 16 + n / 2 % 2 * 8 + t % 32 / 4, column = n / 4 * 8 + t % 4 * 2 + n % 2;
+      for (int k = 0; k < 16; k++)
+        p.sums[n] = fmaf(matrix_element(p.a, p.a_turned, row, k, p.value),
+                         matrix_element(p.b, p.b_turned, column, k, p.value), p.sums[n]);
+    }
+  }
+  products[t].resize(left);
 }
 
 }  // namespace emulation

@@ -118,6 +118,11 @@ class Tiling:
         """Of the tiles' elements."""
         return self.reduction.value.dtype
 
+    @property
+    def is_swizzled(self) -> bool:
+        """Whether the tiles' elements lie in another order."""
+        return False
+
     def pitch(self, side: Side) -> int:
         """From one step of K to the next in a tile. Where neighbouring threads write neighbouring steps, a vector is
         left free after each, so that they lie in different banks."""
@@ -161,7 +166,11 @@ class Tiling:
         return Step("multiply", (m, self.rows.own, n, self.columns.own))
 
 
-STEPS = Strategy("contraction", ("block", "multiply", "matrix", "split", "lanes", "keep", "pipeline"),
+PRODUCTS = ("multiply", "matrix", "warpgroup")
+"""Steps that say how many rows and columns are multiplied at a time."""
+
+STEPS = Strategy("contraction", ("block", "multiply", "matrix", "warpgroup", "split", "lanes", "keep",
+                                   "pipeline"),
                  (("a", "shared"), ("b", "shared")))
 
 
@@ -172,7 +181,7 @@ def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], thr
     product = find_product(body, kept, domains)
     if given is not None:
         space.check(given, STEPS)
-        product, *_ = given_product(product, (given.named("multiply") + given.named("matrix"))[0], space)
+        product, *_ = given_product(product, _product_step(given), space)
     if product is None:
         return None
     rows, columns = (_side(o, body) for o in (product.a, product.b))
@@ -184,6 +193,11 @@ def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], thr
     if tiling.length < 4 or min(rows.size, columns.size) < 2 or rows.size * columns.size < 16:
         return None
     return _with_sizes(tiling, threads)
+
+
+def _product_step(steps: Steps) -> Step:
+    """The step that says what is multiplied at a time."""
+    return next(step for name in PRODUCTS for step in steps.named(name))
 
 
 def takes_lanes(body: Body, columns: Side, lanes: int) -> bool:

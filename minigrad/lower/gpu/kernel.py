@@ -13,7 +13,7 @@ from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Scalar, Statement
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.contraction import find_tiling
+from minigrad.lower.gpu.contraction import PRODUCTS, find_tiling
 from minigrad.lower.gpu.map import map_stage
 from minigrad.lower.gpu.matrix import find_matrix_tiling
 from minigrad.lower.gpu.matrix_tile import matrix_stage
@@ -100,7 +100,7 @@ STRATEGIES: tuple[Row[Threads], ...] = (
         lambda work: scatter_stage(work.node, work.values(), work.status, work.where)),
     Row("scan", lambda work: work.op == Op.SCAN, lambda work: scan_stage(*work.scan(), work.where, work.given)),
     Row("map", lambda work: not work.body.reductions, lambda work: map_stage(work.body, work.where, work.given)),
-    Row("contraction", lambda work: True, _product, marks=("multiply", "matrix")),
+    Row("contraction", lambda work: True, _product, marks=PRODUCTS),
     Row("rows", lambda work: True,
         lambda work: rows_stage(work.body, *work.axes, work.where, work.space, work.given)),
 )

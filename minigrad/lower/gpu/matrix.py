@@ -10,15 +10,37 @@ from dataclasses import dataclass, fields, replace
 
 from minigrad.dtype import DType, float16, float32, uint16
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import COPIED, MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
+from minigrad.kernel.ir import (
+    COPIED,
+    MATRIX_DEPTH,
+    MATRIX_LANES,
+    MATRIX_SIDE,
+    SWIZZLED,
+    TOGETHER,
+    Apply,
+    Array,
+    Load,
+    Tile,
+    Value,
+)
 from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling, given_depth, takes_lanes
 from minigrad.lower.gpu.threads import SharedMemory, Threads
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.tiling import contiguous
 from minigrad.ops import Op
+from minigrad.symbolic import Sym
 
 SUMS = 64
 """Results that a thread keeps, at most."""
+
+WIDE_SUMS = 128
+"""As ``SUMS``, of what subgroups multiply together: they read their operands from shared memory, not from registers."""
+
+LEAST_TOGETHER = 3
+"""Tiles of a pipeline of those, at least: one that is multiplied, one whose products are to end, one to come."""
+
+MOST_WIDE = 256
+"""Columns that subgroups multiply together, at most."""
 
 BEGIN = 3.0
 """As ``COPY``, where a thread only begins the copy. Nobody has measured it."""
@@ -36,22 +58,30 @@ class MatrixTiling(Tiling):
     """The sizes of a contraction whose operands are ``dtype``: each subgroup multiplies ``high`` rows and ``wide``
     columns of a tile. A tile lies in shared memory as its operand does in global memory: with steps of K side by side
     (``turned``), or with rows, or columns, side by side. ``pipeline``: how many tiles of each operand there are, where
-    copies to them go on by themselves; 0 where they go through registers."""
+    copies to them go on by themselves; 0 where they go through registers. ``together``: subgroups that multiply a tile
+    together: then the tiles are swizzled, and products go on by themselves, too."""
 
     high: int = MATRIX_SIDE
     wide: int = MATRIX_SIDE
     dtype: DType = float16
     pipeline: int = 0
+    together: int = 1
 
     @property
     def buffers(self) -> int:
         """Tiles of each operand: in a pipeline the others are copied while one is multiplied."""
-        return min(self.pipeline, self.steps) or super().buffers
+        return min(self.pipeline, max(self.steps, LEAST_TOGETHER if self.together > 1 else 2)) or super().buffers
 
     @property
     def is_long(self) -> bool:
         """Where the result is no more exact than the operands, the error of the sum does not show in it."""
-        return super().is_long and self.dtype is not float32 and self.reduction.node.dtype is float32
+        return (super().is_long and self.dtype is not float32 and self.reduction.node.dtype is float32
+                and self.together == 1)  # there are no registers for two sums of what many subgroups multiply
+
+    @property
+    def is_swizzled(self) -> bool:
+        """Whether the tiles lie as subgroups that multiply together want them."""
+        return self.together > 1
 
     @property
     def tile_dtype(self) -> DType:
@@ -60,28 +90,42 @@ class MatrixTiling(Tiling):
 
     def pitch(self, side: Side) -> int:
         """From one row of a tile to the next, or, where rows lie side by side, from one step of K to the next."""
+        if self.together > 1:
+            return SWIZZLED
         if not side.turned:
             return side.block + FREE
         return self.depth + (FREE // 2 if self.dtype is float32 else FREE)
 
     def tile_size(self, side: Side) -> int:
+        if self.together > 1:
+            return side.block * self.depth
         return (side.block if side.turned else self.depth) * self.pitch(side)
 
     def steps_of(self, side: Side) -> tuple[int, int]:
         """From one row, or column, of a tile to the next, and from one step of K to the next."""
         return (self.pitch(side), 1) if side.turned else (1, self.pitch(side))
 
+    def apart(self, side: Side) -> int:
+        """From one block of 64 rows, or columns, to the next, where they don't follow each other."""
+        return SWIZZLED * self.depth if self.together > 1 and not side.turned else 0
+
+    def tile(self, side: Side, array: Array, first: Sym) -> Tile:
+        """The tile that begins at an index of an array."""
+        return Tile(array, first, *self.steps_of(side), self.apart(side))
+
     def step_time(self) -> float:
         """As for other tilings: it counts in products without matrix instructions, of which one thread makes as many as
-        32 of half types, or 16 of tf32, take with them. Reading a tile takes as long as shared memory needs."""
-        products = self.rows.own * self.columns.own * self.dtype.size / 32
-        reads = (self.high + self.wide) * self.dtype.size / 64
+        32 of half types, or 16 of tf32, take with them; together, half as long. Reading a tile takes as long as shared
+        memory needs; subgroups that multiply together read while they do."""
+        products = self.rows.own * self.columns.own * self.dtype.size / (32 if self.together == 1 else 64)
+        reads = (self.high + self.wide) * self.dtype.size / 64 if self.together == 1 else 0.0
         each = BEGIN if self.pipeline else COPY
         copies = sum(s.block * (each / s.together + 0.5) for s in (self.rows, self.columns)) / self.threads
-        return products + reads + copies + MEETING / self.depth
+        waiting = 0.5 + 1 / self.pipeline if self.pipeline else 1.0  # the more is on its way, the less
+        return products + reads + copies + MEETING / self.depth * waiting
 
     def multiplied(self, m: str, n: str) -> Step:
-        return Step("matrix", (m, self.high, n, self.wide))
+        return Step("matrix" if self.together == 1 else "warpgroup", (m, self.high, n, self.wide))
 
     def steps_of_tile(self, space: Space) -> list[Step]:
         found = super().steps_of_tile(space)
@@ -89,40 +133,49 @@ class MatrixTiling(Tiling):
 
     def fits(self, memory: SharedMemory) -> bool:
         room = memory.at_launch if self.pipeline else memory.room
-        return replace(memory, room=room).fits([(self.tile_dtype, size) for size in self.shared_sizes()])
+        wanted = [(self.tile_dtype, size) for size in self.shared_sizes()]
+        return replace(memory, room=room).fits(wanted, self.together > 1)
 
 
 def find_matrix_tiling(tiling: Tiling, threads: Threads, space: Space, given: Steps | None = None
                        ) -> MatrixTiling | None:
     """The sizes, given by steps or those that take the least estimated time; None if steps give none, if the operands
     or the machine are not made for it, or if it takes no less time than ``tiling``."""
-    if given is not None and not given.named("matrix"):
+    step = given and next(iter(given.named("matrix") + given.named("warpgroup")), None)
+    if given is not None and step is None:
         return None
     dtype, why_not = _operands_dtype(tiling, threads)
-    if given is not None and dtype is None:
-        raise ScheduleError(f"{given.named('matrix')[0]}: {why_not}")
+    if step and dtype is None:
+        raise ScheduleError(f"{step}: {why_not}")
     if dtype is None or (given is None and not all(s.copied for s in (tiling.rows, tiling.columns))):
         return None
     sides = (tiling.rows, tiling.columns)
     rows, columns = (replace(s, lanes=1, together=_together(tiling, s, dtype)) for s in sides)
     if given is None and (tiling.columns.lanes > 1 or takes_lanes(tiling.body, columns, 2)):
         columns.lanes = 2
-    shared = {f.name: getattr(tiling, f.name) for f in fields(tiling)}
-    sizes = _sizes(rows, columns, dtype, tiling.threads) if given is None else [
-        _given(rows, columns, dtype, tiling, given, space)]
-    made = [MatrixTiling(**{**shared, **found}, dtype=dtype) for found in sizes]
-    if given is None and not cannot_pipeline(made[0], threads):
-        made += [replace(m, pipeline=n) for m in made for n in range(3, min(threads.target.pipeline, m.steps) + 1)]
-    fitting = [m for m in made if m.fits(threads.memory)]
-    best = min(fitting, key=lambda m: m.time(threads), default=None)
-    if given is not None:
-        why_not = cannot_pipeline(made[0], threads) if made[0].pipeline else ""
-        if why_not:
-            raise ScheduleError(f"{given.named('pipeline')[0]}: {why_not}")
-        if best is None:
-            raise ScheduleError(f"{given.named('matrix')[0]}: the workgroup's memory does not hold the tiles")
-        return best
+    shared = {**{f.name: getattr(tiling, f.name) for f in fields(tiling)}, "dtype": dtype}
+    if given is not None and step:
+        return _checked(MatrixTiling(**{**shared, **_given(rows, columns, dtype, tiling, given, space)}), step, given,
+                        threads)
+    made = [MatrixTiling(**{**shared, **found}) for found in _sizes(rows, columns, dtype, tiling.threads)]
+    if not cannot_pipeline(made[0], threads):
+        stages = range(3, min(threads.target.pipeline, made[0].length // made[0].depth) + 1)
+        made += [replace(m, pipeline=n) for m in made for n in stages]
+        wide = [MatrixTiling(**{**shared, **found}) for found in _wide_sizes(rows, columns, tiling.threads)]
+        made += [m for w in wide for n in stages if not cannot_multiply_together(m := replace(w, pipeline=n), threads)]
+    best = min((m for m in made if m.fits(threads.memory)), key=lambda m: m.time(threads), default=None)
     return best if best is not None and best.time(threads) < tiling.time(threads) else None
+
+
+def _checked(tiling: MatrixTiling, step: Step, given: Steps, threads: Threads) -> MatrixTiling:
+    """The tiling that steps give, if the machine can do it."""
+    if tiling.pipeline and (why_not := cannot_pipeline(tiling, threads)):
+        raise ScheduleError(f"{given.named('pipeline')[0]}: {why_not}")
+    if tiling.together > 1 and (why_not := cannot_multiply_together(tiling, threads)):
+        raise ScheduleError(f"{step}: {why_not}")
+    if not tiling.fits(threads.memory):
+        raise ScheduleError(f"{step}: the workgroup's memory does not hold the tiles")
+    return tiling
 
 
 def cannot_pipeline(tiling: MatrixTiling, threads: Threads) -> str:
@@ -135,6 +188,21 @@ def cannot_pipeline(tiling: MatrixTiling, threads: Threads) -> str:
         return f"the sum has {tiling.steps} tiles; two at least are on their way, or multiplied"
     narrow = [s for s in (tiling.rows, tiling.columns) if s.together * tiling.dtype.size not in COPIED]
     return "an element is copied by itself, which is too few bytes" if narrow else ""
+
+
+def cannot_multiply_together(tiling: MatrixTiling, threads: Threads) -> str:
+    """Why subgroups cannot multiply a tile together; nothing if they can."""
+    if tiling.dtype.name not in threads.target.together:
+        return f"the machine's subgroups don't multiply {tiling.dtype.name} together"
+    if threads.count % (MATRIX_LANES * TOGETHER):
+        return f"a workgroup of {threads.count} threads is no whole {TOGETHER} subgroups of {MATRIX_LANES}"
+    if tiling.pipeline < LEAST_TOGETHER:
+        return f"it takes a pipeline of {LEAST_TOGETHER} tiles at least"
+    sides = (tiling.rows, tiling.columns)
+    if tiling.depth != SWIZZLED or any(s.block % SWIZZLED for s in sides if not s.turned) or tiling.steps < 2:
+        return (f"tiles are {SWIZZLED} steps of the sum, two at least, and multiples of {SWIZZLED} rows, or columns, "
+                "that lie side by side")
+    return "" if all(s.together == SWIZZLED // 8 for s in sides) else "operands are copied 16 bytes at a time"
 
 
 def _operands_dtype(tiling: Tiling, threads: Threads) -> tuple[DType | None, str]:
@@ -152,26 +220,29 @@ def _operands_dtype(tiling: Tiling, threads: Threads) -> tuple[DType | None, str
 
 def _given(rows: Side, columns: Side, dtype: DType, tiling: Tiling, steps: Steps, space: Space) -> dict[str, object]:
     """The sizes that steps give."""
-    step = steps.named("matrix")[0]
+    step = (steps.named("matrix") + steps.named("warpgroup"))[0]
+    together = 1 if step.name == "matrix" else TOGETHER
+    side, lanes_of, most = MATRIX_SIDE * together, MATRIX_LANES * together, SUMS if together == 1 else WIDE_SUMS
     m, high, n, wide = str(step.args[0]), int(step.args[1]), str(step.args[2]), int(step.args[3])
     high_block, wide_block = max(high, steps.count("split", m)), max(wide, steps.count("split", n))
     least, depth = MATRIX_DEPTH[dtype.size], given_depth(tiling, steps, space, m, n)
     depth = depth if depth > 1 else least
-    if high % MATRIX_SIDE or wide % MATRIX_SIDE or depth % least or high * wide > SUMS * MATRIX_LANES:
-        raise ScheduleError(f"{step}: rows and columns are multiples of {MATRIX_SIDE}, for {SUMS * MATRIX_LANES} "
+    if high % side or wide % MATRIX_SIDE or depth % least or high * wide > most * lanes_of or (
+            together > 1 and wide > MOST_WIDE):
+        raise ScheduleError(f"{step}: rows are multiples of {side} and columns of {MATRIX_SIDE}, for {most * lanes_of} "
                             f"results at most, and the sum is cut into multiples of {least}")
     if high_block % high or wide_block % wide or (
-            (high_block // high) * (wide_block // wide) * MATRIX_LANES != tiling.threads):
+            (high_block // high) * (wide_block // wide) * lanes_of != tiling.threads):
         raise ScheduleError(f"{step}: tiles of a workgroup are as many times {high} and {wide}, in all, as it has "
-                            f"subgroups, {tiling.threads // MATRIX_LANES}")
+                            f"subgroups{'' if together == 1 else f' by {together}'}, {tiling.threads // lanes_of}")
     lanes = steps.count("lanes", n)
     if lanes > 2 or (lanes == 2 and not takes_lanes(tiling.body, columns, 2)) or not (
             steps.keeps("a") and steps.keeps("b")):
         raise ScheduleError(f"{step}: both operands are kept in shared memory, and a thread stores 1 or 2 neighbours, "
                             "as memory allows")
     stages = steps.count("pipeline", space.name(tiling.k[-1])) if steps.named("pipeline") else 0
-    return {"rows": replace(rows, block=high_block, own=high // 8, copied=True), "high": high, "wide": wide,
-            "pipeline": stages,
+    return {"rows": replace(rows, block=high_block, own=high // (8 * together), copied=True), "high": high,
+            "wide": wide, "pipeline": stages, "together": together,
             "columns": replace(columns, block=wide_block, own=wide // 4, lanes=lanes, copied=True), "depth": depth}
 
 
@@ -206,3 +277,14 @@ def _sizes(rows: Side, columns: Side, dtype: DType, threads: int) -> Iterator[di
                          replace(columns, block=wide * across, own=wide // 4))
                 for depth in (2 * MATRIX_DEPTH[dtype.size], MATRIX_DEPTH[dtype.size]):
                     yield {"rows": sides[0], "columns": sides[1], "high": high, "wide": wide, "depth": depth}
+
+
+def _wide_sizes(rows: Side, columns: Side, threads: int) -> Iterator[dict[str, object]]:
+    """What subgroups can take together, and how they can lie side by side in a workgroup's tile."""
+    groups = threads // (MATRIX_LANES * TOGETHER)
+    for high, wide in ((64, 256), (128, 128), (64, 128), (64, 64)):
+        for across in (1 << n for n in range(groups.bit_length())):
+            if groups:
+                yield {"rows": replace(rows, block=high * (groups // across), own=high // (8 * TOGETHER)), "high": high,
+                       "columns": replace(columns, block=wide * across, own=wide // 4), "wide": wide,
+                       "depth": SWIZZLED, "together": TOGETHER}

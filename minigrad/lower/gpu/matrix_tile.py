@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from minigrad.dtype import bool_, float32, int64, uint16
 from minigrad.kernel.ir import (
     MATRIX_LANES,
+    SWIZZLED,
     Alloc,
     Apply,
     Array,
@@ -50,12 +51,15 @@ class _Writer(Writer):
         """Which part of a tile is this subgroup's, and where in it this thread's results are."""
         tiling, t = self.tiling, self.threads.t
         across = self.columns.block // tiling.wide
-        subgroup = self._axis("subgroup", tiling.threads // MATRIX_LANES)
+        lanes = MATRIX_LANES * tiling.together
+        subgroup = self._axis("subgroup" if tiling.together == 1 else "warpgroup", tiling.threads // lanes)
+        part = self._axis("part", tiling.together)
         down, along = self._axis("down", self.rows.block // tiling.high), self._axis("across", across)
         group, member = self._axis("group", 8), self._axis("member", 4)
         self.down, self.across, self.group, self.member = down.var, along.var, group.var, member.var
-        found = ((subgroup, t // MATRIX_LANES), (down, subgroup.var // across), (along, subgroup.var % across),
-                 (group, t % MATRIX_LANES // 4), (member, t % 4))
+        self.part = part.var
+        found = ((subgroup, t // lanes), (down, subgroup.var // across), (along, subgroup.var % across),
+                 (part, t % lanes // MATRIX_LANES), (group, t % MATRIX_LANES // 4), (member, t % 4))
         return [LetIndex(x.var, Index(e, int64)) for x, e in found if x.size > 1]
 
     # --- copying
@@ -86,15 +90,25 @@ class _Writer(Writer):
         """The copies that are under way before the first step: of all tiles but one."""
         if not self.tiling.pipeline:
             return super()._first()
-        return [x for n in range(self.tiling.buffers - 1) for x in self._begin(num(n))]
+        return [x for n in range(self._ahead()) for x in self._begin(num(n))]
+
+    def _ahead(self) -> int:
+        """Tiles that are on their way while one is multiplied. Where products go on by themselves, those of the tile
+        before are still to end."""
+        return self.tiling.buffers - (1 if self.tiling.together == 1 else 2)
 
     def _step(self, step: Sym, sums: Array) -> list[Statement]:
         """Wait until this step's tiles are there, begin to copy those that take the place of the last step's, multiply.
-        Where nothing is left to copy there is an empty group, so that all waits count alike."""
+        Where nothing is left to copy there is an empty group, so that all waits count alike. Where products go on by
+        themselves, they begin first; the copies take the place of the tiles of two steps before, whose products have
+        ended for all threads."""
         if not self.tiling.pipeline:
             return super()._step(step, sums)
-        more = self.tiling.buffers - 1
-        return [Wait(more - 1), *self.threads.barrier(), *self._begin(step + more), *self._multiply(sums, step)]
+        ahead = self._ahead()
+        meet, begin, multiply = self.threads.barrier(), self._begin(step + ahead), self._multiply(sums, step)
+        if self.tiling.together == 1:
+            return [Wait(ahead - 1), *meet, *begin, *multiply]
+        return [Wait(ahead - 1), *meet, *multiply, Wait(1, products=True), *begin]
 
     def _begin(self, step: Sym) -> list[Statement]:
         """Begin to copy the tiles of a step, if there is one."""
@@ -107,11 +121,11 @@ class _Writer(Writer):
 
     def _copies(self, side: Side, step: Sym) -> list[Statement]:
         """This thread's copies of a tile."""
-        tiling, n = self.tiling, side.together
-        (by_row, by_step), (high, deep) = tiling.steps_of(side), self._extent(side)
+        tiling, n, (high, deep) = self.tiling, side.together, self._extent(side)
+        tile = tiling.tile(side, self.tiles[side], self._buffer(side, step))
 
         def begin(i: Sym, row: Sym, k: Sym) -> list[Statement]:
-            to = self._buffer(side, step) + row * (high * by_row) + k * (deep * by_step)
+            to = tile.index + tile.at(row * high, k * deep)
             row, k = (self.first[side] // high + row) * high, (step * (tiling.depth // deep) + k) * deep
             inside = both(row < side.size, k < tiling.length)
             copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, tiling.k)}, guard=inside)
@@ -178,20 +192,23 @@ class _Writer(Writer):
 
     def _multiply(self, sums: Array, step: Sym) -> list[Statement]:
         tiling = self.tiling
-        a, b = (Tile(self.tiles[side], self._buffer(side, step) + first * tiling.steps_of(side)[0],
-                     *tiling.steps_of(side))
-                for side, first in ((self.rows, self.down * tiling.high), (self.columns, self.across * tiling.wide)))
-        return [Multiply(sums, tiling.high, tiling.wide, tiling.depth, a, b, tiling.dtype)]
+        tiles: list[Tile] = []
+        for side, part, size in ((self.rows, self.down, tiling.high), (self.columns, self.across, tiling.wide)):
+            apart = size * tiling.steps_of(side)[0] if not tiling.apart(side) else size // SWIZZLED * tiling.apart(side)
+            tiles.append(tiling.tile(side, self.tiles[side], self._buffer(side, step) + part * apart))
+        a, b = tiles
+        return [Multiply(sums, tiling.high, tiling.wide, tiling.depth, a, b, tiling.dtype, tiling.together)]
 
     # --- storing
 
     def _store(self, sums: Array) -> list[Statement]:
         """What the body makes of this thread's sums, which lie as ``Multiply`` says."""
         tiling, rows, columns = self.tiling, self.rows, self.columns
-        u, h, v = self._axis("u", tiling.high // 16), self._axis("h", 2), self._axis("v", tiling.wide // 8)
+        high = 16 * tiling.together
+        u, h, v = self._axis("u", tiling.high // high), self._axis("h", 2), self._axis("v", tiling.wide // 8)
         lane, n = self._axis("l", 2), columns.lanes
-        row, in_rows = self._inside("row", self.first[rows] + self.down * tiling.high + u.var * 16 + h.var * 8
-                                    + self.group, rows, 1)
+        row, in_rows = self._inside("row", self.first[rows] + self.down * tiling.high + u.var * high + self.part * 16
+                                    + h.var * 8 + self.group, rows, 1)
         at = self.first[columns] // n + self.across * (tiling.wide // n) + v.var * (8 // n) + self.member * (2 // n)
         column, in_columns = self._inside("column", at if n == 2 else at + lane.var, columns, n)
         if n == 2:
@@ -201,4 +218,5 @@ class _Writer(Writer):
                                   {tiling.reduction.local.name: total})
         stores = copy.stores()
         made = in_columns([*copy.statements, *(vectorised(lane, stores) if n == 2 else stores)])
-        return repeated(u, repeated(h, in_rows(repeated(v, made if n == 2 else repeated(lane, made)))))
+        stored = repeated(u, repeated(h, in_rows(repeated(v, made if n == 2 else repeated(lane, made)))))
+        return [*([Wait(0, products=True)] if tiling.together > 1 else []), *stored]

@@ -51,11 +51,11 @@ class Threads:
     divide: bool
     memory: SharedMemory
 
-    def take(self, stem: str, dtype: DType, size: int, apart: bool = False) -> Array | None:
+    def take(self, stem: str, dtype: DType, size: int, apart: bool = False, swizzled: bool = False) -> Array | None:
         """A shared array for this stage; None if the workgroup's memory cannot hold it. ``apart``: a small one, which
         takes the place of another's only if there is no room for its own."""
         free = [a for a in self.memory.free if not apart or a.name.startswith(stem)]
-        return self.memory.take(self.names.fresh(stem), dtype, size, free) or (
+        return self.memory.take(self.names.fresh(stem), dtype, size, free, swizzled) or (
             self.memory.take(stem, dtype, size, self.memory.free) if apart else None)
 
     def barrier(self) -> list[Statement]:
@@ -85,24 +85,26 @@ class SharedMemory:
         """Bytes that no array takes yet."""
         return self.room - sum(a.size * a.dtype.size for a in self.arrays)
 
-    def take(self, name: str, dtype: DType, size: int, free: Sequence[Array] | None = None) -> Array | None:
+    def take(self, name: str, dtype: DType, size: int, free: Sequence[Array] | None = None,
+             swizzled: bool = False) -> Array | None:
         """An array of at least ``size`` elements: one of the ``free`` ones (without a list: of all that are) if one
         fits, else a new one; None if there is no room for it."""
-        fitting = [a for a in (self.free if free is None else free) if a.dtype is dtype and a.size >= size]
+        fitting = [a for a in (self.free if free is None else free)
+                   if a.dtype is dtype and a.size >= size and a.swizzled == swizzled]
         if fitting:
             found = min(fitting, key=lambda a: a.size)
             self.free.remove(found)
             return found
         if size * dtype.size > self.left:
             return None
-        made = Array(name, dtype, size, "shared", 1, True)
+        made = Array(name, dtype, size, "shared", 1, True, swizzled=swizzled)
         self.arrays.append(made)
         return made
 
-    def fits(self, wanted: Sequence[tuple[DType, int]]) -> bool:
+    def fits(self, wanted: Sequence[tuple[DType, int]], swizzled: bool = False) -> bool:
         """Whether arrays of these sizes can all be taken."""
         tried = SharedMemory(self.room, list(self.arrays), list(self.free))
-        return all([tried.take("", dtype, size) is not None for dtype, size in wanted])
+        return all([tried.take("", dtype, size, None, swizzled) is not None for dtype, size in wanted])
 
     def allocs(self) -> list[Statement]:
         """What brings the arrays to life."""

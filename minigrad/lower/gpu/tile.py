@@ -68,7 +68,7 @@ class Writer:
         """All of it. ``named``: the axes as steps name them."""
         tiling = self.tiling
         for side, size in zip(self.copied, tiling.shared_sizes(), strict=True):
-            tile = self.threads.take(f"{self._stem(side)}_tile", tiling.tile_dtype, size)
+            tile = self.threads.take(f"{self._stem(side)}_tile", tiling.tile_dtype, size, swizzled=tiling.is_swizzled)
             assert tile is not None, "the tiling was made for this much memory"
             self.tiles[side] = tile
         space = [x for x in tiling.outer if x.size > 1]

@@ -52,16 +52,16 @@ def wide(x: np.ndarray) -> np.ndarray:
     return (round_to_tf32(x) if x.dtype == np.float32 else x).astype("f8")
 
 
-def check(nodes, values, wanted, tolerance=1e-5, target=NARROW) -> str:
-    """The stores are ``wanted`` but for the rounding of their dtype, and the kernel has matrix instructions. Returns
-    the strategy's note."""
+def check(nodes, values, wanted, tolerance=1e-5, target=NARROW, step="matrix(") -> str:
+    """The stores are ``wanted`` but for the rounding of their dtype, and the kernel has matrix instructions, by a step.
+    Returns the strategy's note."""
     spec = spec_of(*nodes)
     got = run(spec, values, target=target)
     for node, want in zip(nodes, wanted, strict=True):
         error = {float16: 2**-11, bfloat16: 2**-8}.get(node.dtype, 0) + tolerance
         np.testing.assert_allclose(got[node].astype("f8"), want, error, tolerance)
     (note,) = lower(spec, target).strategies
-    assert "matrix(" in note
+    assert step in note
     return note
 
 

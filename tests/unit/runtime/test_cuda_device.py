@@ -155,6 +155,10 @@ def test_the_target_follows_the_gpu(gpu):
     small = cuda.target_of(cuda.replace(A100, major=7, minor=5, shared_memory=16 << 10, max_threads=128))
     assert (small.matrix, small.shared, small.workgroup) == ((), 16 << 10, 128)
     assert cuda.target_of(cuda.replace(A100, major=6)).matrix == ()
+    assert gpu.target.pipeline == 3 and gpu.target.shared_at_launch == 163 << 10 and gpu.target.together == ()
+    assert small.pipeline == 0
+    hopper = cuda.target_of(cuda.replace(A100, major=9, shared_at_launch=227 << 10))
+    assert hopper.together == ("float16", "bfloat16") and hopper.pipeline == 4
 
 
 def test_tf32_is_a_matter_of_choice(gpu):
@@ -301,7 +305,8 @@ def test_assembly_is_ptx(gpu):
 
 
 @pytest.mark.parametrize(("capability", "expected"), [
-    ((8, 0), "sm_80"), ((8, 6), "sm_80"), ((9, 0), "sm_90"), ((12, 0), "compute_90"), ((7, 5), "sm_75")])
+    ((8, 0), "sm_80"), ((8, 6), "sm_80"), ((9, 0), "sm_90a"), ((9, 3), "sm_90"), ((12, 0), "compute_90"),
+    ((7, 5), "sm_75")])
 def test_the_architecture_is_one_that_the_compiler_knows(driver, capability, expected):
     assert nvrtc.architecture(*capability) == expected
 
