@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,8 @@ class Executable:
                timed: bool = False, made: list[Buffer] | None = None) -> tuple[list[Buffer], list[float]]:
         """As ``run``, without the graph: the leaves' buffers, where in them the leaves begin, and the numbers."""
         recipe, allocate = self.recipe, self.device.allocate
+        if not self.device.host_memory:
+            self.device.settle()
         outputs: list[Buffer] = []
         arena = status = words = None
         try:
@@ -172,7 +175,8 @@ class Executable:
         if words is not None:
             found = words.take()
             self.spare.append(words)
-        elif status is not None:
+        elif status is not None and (
+                timed or not self.device.tell_later(status, partial(late_error, recipe.checks))):
             found = np.empty(len(recipe.checks), np.int64)
             status.copyout(found)
         if found is not None and found.any():
@@ -224,6 +228,14 @@ class Executable:
             for buffer in buffers:
                 made.append((buffer, buffer.copy(buffer.nbytes)))
         return made
+
+
+def late_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> None:
+    """Raise ``index_error`` if a check failed, in a run of a while ago."""
+    if status.any():
+        error = index_error(shapes, status)
+        raise IndexOutOfRange(f"{error} (in a run before this one: the device is not waited for. DEBUG=2 waits, and "
+                              "says which)", error.shape, placed=True)
 
 
 def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexOutOfRange:

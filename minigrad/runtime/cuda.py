@@ -8,7 +8,7 @@ import os
 import re
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -200,6 +200,14 @@ class CudaDevice(Device):
         except CudaError as error:
             raise self.failed(error) from None
         self.queued.clear()
+        self.memory.late.settle(wait=True)
+
+    def tell_later(self, words: Buffer, told: Callable[[np.ndarray], None]) -> bool:
+        self.memory.late.begin(words.address, words.nbytes, told)
+        return True
+
+    def settle(self) -> None:
+        self.memory.late.settle()
 
     @cached_property
     def queued(self) -> deque[str]:

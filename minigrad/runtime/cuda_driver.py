@@ -170,6 +170,13 @@ class Driver:
         """Let this thread wait until what was queued before the event is done."""
         self.call("cuEventSynchronize", event)
 
+    def is_done(self, event: Any) -> bool:
+        """Whether what was queued before the event is done."""
+        status, = self.cuda.cuEventQuery(event)
+        if status and status.name != "CUDA_ERROR_NOT_READY":
+            self.fail(status)
+        return not status
+
     def seconds(self, start: Any, end: Any) -> float:
         return self.call("cuEventElapsedTime", start, end) * 1e-3
 

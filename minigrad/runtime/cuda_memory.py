@@ -1,7 +1,7 @@
 """Stage: runtime. In: a GPU's driver and stream. Out: its memory, by size class and reused as the host's is, and copies
 between it and the host through pinned memory. Everything is queued on one stream, so a block may be used again as
 soon as Python lets go of it: what reads it was queued before.
-Next: ``limits.py``."""
+Next: ``cuda_checks.py``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.allocator import FreeList
 from minigrad.runtime.buffer import DeviceBuffer, DeviceMemory
+from minigrad.runtime.cuda_checks import LateWords
 
 if TYPE_CHECKING:
     from minigrad.runtime.cuda_driver import Driver
@@ -66,6 +67,7 @@ class CudaMemory(DeviceMemory):
         self.allocated = self.peak_allocated = 0  # bytes of blocks in use
         self.peak_reserved = 0
         self.staging = Staging(queue)
+        self.late = LateWords(queue, Owned)
 
     def obtain(self, size: int) -> tuple[int, Any]:
         address = self.queue.use().allocate(size)
@@ -89,6 +91,7 @@ class CudaMemory(DeviceMemory):
 
     def copy_out(self, target: int, address: int, nbytes: int) -> None:
         self.staging.copy_out(target, address, nbytes)
+        self.late.settle(wait=True)  # what was read may be wrong
 
     def copy_within(self, target: int, source: int, nbytes: int) -> None:
         if nbytes:

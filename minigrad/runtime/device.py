@@ -6,11 +6,13 @@ Next: ``buffer.py``."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError
 from minigrad.runtime.buffer import Buffer
@@ -130,6 +132,14 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all that was queued."""
+
+    def tell_later(self, words: Buffer, told: Callable[[np.ndarray], None]) -> bool:
+        """Have ``told`` called with the int64 words of a small buffer when they are on the host; then what it raises
+        comes out of a later call. False: the device doesn't, and who asks has to wait."""
+        return False
+
+    def settle(self) -> None:
+        """Call those that words have come for since."""
 
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram | Launches:
         """What runs ``steps`` in order; see ``NativeProgram``. Unless the device has something better: launches."""

@@ -41,13 +41,14 @@ def known(tensor: Tensor, viewed: bool = False) -> np.ndarray | None:
 
 
 def bounds(index: Tensor) -> tuple[int, int] | None:
-    """The least and the greatest element, if they are in memory already; (0, -1) where there is none. They are
-    remembered: a value does not change, and what NumPy or another process sees is looked at anew."""
+    """The least and the greatest element, if they are in the host's memory already; (0, -1) where there is none. They
+    are remembered: a value does not change, and what NumPy or another process sees is looked at anew. Nobody waits for
+    a GPU to look at indices: it checks them when it runs."""
     if capturing() is not None or not is_filled(index):
         return None
     lazy = index._read()
     buffer = lazy.buffer
-    if buffer is None:
+    if buffer is None or not buffer.on_host:
         return None
     own = type(buffer) is Buffer and not buffer.exports
     found = Buffer.noted.get(buffer) if own else None

@@ -229,8 +229,9 @@ def _given(rows: Side, columns: Side, dtype: DType, tiling: Tiling, steps: Steps
     depth = depth if depth > 1 else least
     if high % side or wide % MATRIX_SIDE or depth % least or high * wide > most * lanes_of or (
             together > 1 and wide > MOST_WIDE):
-        raise ScheduleError(f"{step}: rows are multiples of {side} and columns of {MATRIX_SIDE}, for {most * lanes_of} "
-                            f"results at most, and the sum is cut into multiples of {least}")
+        sides = "rows and columns are multiples of" if together == 1 else f"rows are multiples of {side}, columns of"
+        raise ScheduleError(f"{step}: {sides} {MATRIX_SIDE}, for {most * lanes_of} results at most, and the sum is cut "
+                            f"into multiples of {least}")
     if high_block % high or wide_block % wide or (
             (high_block // high) * (wide_block // wide) * lanes_of != tiling.threads):
         raise ScheduleError(f"{step}: tiles of a workgroup are as many times {high} and {wide}, in all, as it has "

@@ -102,7 +102,7 @@ def modelled(kind: str) -> str:
     """The function with PTX's instructions replaced."""
     text = "\n".join(multiply_helpers(kind).values())
     text = text.replace("#ifdef MINIGRAD_EMULATION", "#if 0").replace("#ifndef MINIGRAD_EMULATION", "#if 1")
-    text, shared = re.subn(r'asm\("\{ \.reg.*?;\n', "from = 0;\n", text)
+    text, shared = re.subn(r'asm\("\{ \.reg.*?;\n', "number = 0;\n", text)
     load = r'asm volatile\("ldmatrix[^;]*;"[^;]*;'
     text, turned = re.subn(load.replace("[^;]*", r"[^;]*\.trans\.[^;]*", 1), "model_ldmatrix(to, row, true);", text)
     text, straight = re.subn(load, "model_ldmatrix(to, row, false);", text)

@@ -144,6 +144,9 @@ class FakeDriver:
         self.note("wait")
         self.settle(self.events[event])
 
+    def is_done(self, event):
+        return self.events[event] <= self.done
+
     def seconds(self, start, end):
         return 0.25 * (self.events[end] - self.events[start])  # a quarter of a second a launch
 

@@ -13,7 +13,7 @@ import minigrad
 from minigrad.dtype import ALL, float16, float32, float64, int32, int64
 from minigrad.errors import CompileError, DeviceUnavailable, LaunchError, OutOfMemoryError
 from minigrad.kernel.ir import Alloc, Apply, Array, For, Kernel, Load, Scalar, Store
-from minigrad.runtime import cuda, cuda_memory, device, nvrtc
+from minigrad.runtime import cuda, cuda_checks, cuda_memory, device, nvrtc
 from minigrad.runtime.cuda_driver import CudaError
 from minigrad.runtime.native import Step
 from minigrad.symbolic import num, var
@@ -562,6 +562,43 @@ def whole(driver, monkeypatch):
 
     monkeypatch.setattr(cuda.CudaDevice, "source", source)
     return device.get_device("cuda")
+
+
+def test_a_wrong_index_shows_when_something_is_read_and_no_run_waits(whole, driver):
+    x = minigrad.tensor([1.0, 2.0, 3.0], device="cuda")
+    good, bad = (minigrad.tensor(i, device="cuda", dtype=int64) for i in ([2, 0], [1, 7]))
+    x[good].realize()  # warm
+    driver.calls()
+    y, z = x[good].realize(), x[bad].realize()
+    waited = driver.calls()
+    assert not waited["synchronize"] and not waited["wait"] and driver.waiting
+    with pytest.raises(IndexError, match=r"dimension 0 is not in 0 … 2.*in a run before this one.*DEBUG=2 waits"):
+        z.tolist()
+    assert y.tolist() == [3.0, 1.0], "it is told once, and nothing else is lost"
+
+
+def test_a_wrong_index_shows_at_a_later_run(whole, driver):
+    x = minigrad.tensor([1.0, 2.0, 3.0], device="cuda")
+    x[minigrad.tensor([5, 1], device="cuda", dtype=int64)].realize()
+    driver.settle()  # the GPU is done
+    with pytest.raises(IndexError, match="in a run before this one"):
+        (x + 1).realize()
+    assert (x + 1).tolist() == [2.0, 3.0, 4.0]
+    x[minigrad.tensor([5, 1], device="cuda", dtype=int64)].realize()
+    with pytest.raises(IndexError, match="in a run before this one"):
+        whole.synchronize()
+    with minigrad.config(DEBUG=2), pytest.raises(IndexError, match="index out of range") as caught:
+        x[minigrad.tensor([5, 1], device="cuda", dtype=int64)].realize()
+    assert "before this one" not in str(caught.value)
+
+
+def test_no_more_than_some_words_wait(whole, driver, monkeypatch):
+    monkeypatch.setattr(cuda_checks, "MOST", 2)
+    x, at = minigrad.tensor([1.0, 2.0], device="cuda"), minigrad.tensor([1, 0], device="cuda", dtype=int64)
+    for _ in range(9):
+        y = x[at].realize()
+        assert len(whole.memory.late.waiting) <= 2
+    assert y.tolist() == [2.0, 1.0] and not whole.memory.late.waiting
 
 
 def test_tensors_live_there(whole):
