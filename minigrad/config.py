@@ -69,7 +69,7 @@ SETTINGS: dict[str, Setting] = {
     s.name: s
     for s in (
         Setting("DEBUG", 0, "How much is printed when a graph is realised: 1 plans, 2 kernels with times, 3 loop "
-                            "nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly.", None, short=True),
+                            "nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly.", 7, short=True),
         Setting("DEVICE", "CPU", "The device of new tensors: CPU, CC, OPENCL, CUDA, NUMPY, or a package's; OPENCL:1 is "
                                  "the second of its kind.", short=True),
         Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "

@@ -20,7 +20,8 @@ from minigrad.runtime.progress import Progress
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m minigrad.conformance [DEVICE] [--sample N] [--seed S] [--only REGEX] [--each]``. The exit code:
-    0 if nothing failed and something passed, 1 if not, 2 if there is no such device or it can't be used here."""
+    0 if nothing failed and something passed, 1 if not, 2 if there is no such case, or no such device, or it can't be
+    used here."""
     parser = argparse.ArgumentParser("python -m minigrad.conformance",
                                      description="Check a device against the reference.")
     parser.add_argument("device", nargs="?", default=config.get("DEVICE"), help="setting DEVICE without it")
@@ -45,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     start = perf_counter()
     chosen = [c for c in cases(options.sample, options.seed) if options.only.search(str(c))]
+    if not chosen:
+        print(f"no case has a name in which {options.only.pattern!r} is found; names are like {next(iter(cases(1)))}",
+              file=sys.stderr)
+        return 2
     report = Report()
     results = _one_by_one(chosen, device) if options.each else check(chosen, device, options.batch)
     with Progress(len(chosen), f"conformance of {device}", "cases") as bar:

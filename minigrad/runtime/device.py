@@ -235,6 +235,8 @@ def device_name(name: str) -> str:
         found = kind.upper()
         if found not in _registry:
             _read_plugins()
+        if found not in _registry and not kind.replace("_", "").isalpha():
+            raise RuntimeError(f"Invalid device string: '{name}'")
         if found not in _registry:
             expected = ", ".join(known.lower() for known in _registry)
             raise RuntimeError(f"Expected one of {expected} device type at start of device string: {name}")

@@ -153,6 +153,23 @@ def explain_methods(tensor: type) -> None:
                 setattr(kind, name, explained(method, True))
 
 
+def name_methods(tensor: type) -> None:
+    """Have Python's own errors about arguments name the class that users know: they say a function's qualified name,
+    which has the class that it was defined in.
+
+    >>> import minigrad
+    >>> minigrad.ones(2).sum(dimm=1)
+    Traceback (most recent call last):
+    TypeError: Tensor.sum() got an unexpected keyword argument 'dimm'
+    """
+    for kind in tensor.__mro__[:-1]:
+        for method in vars(kind).values():
+            while type(method) is FunctionType:
+                if "." in method.__qualname__:
+                    method.__qualname__, method.__module__ = f"{tensor.__name__}.{method.__name__}", tensor.__module__
+                method = getattr(method, "__wrapped__", None)
+
+
 def _takes_kinds(method: Callable[..., Any]) -> bool:
     return any([str(kind).partition(" ")[0] in KINDS for name, kind in inspect.unwrap(method).__annotations__.items()
                 if name not in ("self", "return")])

@@ -272,7 +272,7 @@ def _constant_function(name: str, value: Any, doc: str) -> None:
     def create(*sizes: Any, size: Any = None, dtype: DType | None = None, device: Any = None,
                requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
                memory_format: Any = None) -> Tensor:
-        shape = shape_argument(sizes if size is None else (size,))
+        shape = shape_argument(sizes if size is None else (size,), name)
         return _constant(value, shape, dtype or get_default_dtype(), resolve(device), requires_grad)
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,

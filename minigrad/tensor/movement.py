@@ -24,15 +24,29 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def shape_argument(sizes: Sequence[Any]) -> tuple[int, ...]:
-    """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints."""
+def shape_argument(sizes: Sequence[Any], name: str = "", argument: str = "size") -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints. ``name`` is the function's, for its error."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = sizes[0]
     try:
         return tuple([s if type(s) is int else index(s) for s in sizes])
     except TypeError:
-        wrong = next(s for s in sizes if type(s) is not int)
-        raise TypeError(f"a shape must be a tuple of ints, not {type(wrong).__name__}") from None
+        at = next(i for i, s in enumerate(sizes) if not _is_index(s))
+    kind = type(sizes[at]).__name__
+    if not name:
+        raise TypeError(f"a shape must be a tuple of ints, not {kind}")
+    if at:
+        raise TypeError(f"{name}(): argument '{argument}' failed to unpack the object at pos {at + 1} with error "
+                        f'"type must be tuple of ints,but got {kind}"')
+    raise TypeError(f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not {kind}")
+
+
+def _is_index(size: Any) -> bool:
+    try:
+        index(size)
+    except TypeError:
+        return False
+    return True
 
 
 def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
@@ -132,7 +146,7 @@ class Movement:
                 [3, 4, 5]])
         """
         old = self._shape()
-        new = infer_shape(shape_argument(sizes if shape is None else (shape,)), prod(old))
+        new = infer_shape(shape_argument(sizes if shape is None else (shape,), "reshape", "shape"), prod(old))
         view = _as_view(self, new, "ViewBackward0")
         if view is not None:
             return view
@@ -334,7 +348,7 @@ class Movement:
         """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
         writing to one that repeats something raises."""
         old, strides = self._shape(), strides_of(self)
-        given = shape_argument(sizes if size is None else (size,))
+        given = shape_argument(sizes if size is None else (size,), "expand")
         added = len(given) - len(old)
         if added < 0:
             raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes "

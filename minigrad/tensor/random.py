@@ -172,7 +172,7 @@ def _creator(name: str, draw: Callable[[Generator, tuple[int, ...], DType], np.n
                device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         dtype = dtype or get_default_dtype()
         _check_float(name, dtype)
-        shape = shape_argument(sizes if size is None else (size,))
+        shape = shape_argument(sizes if size is None else (size,), name)
         return _made(lambda g: draw(g, shape, dtype), generator, dtype, device, requires_grad)
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,

@@ -352,7 +352,7 @@ class Trace:
             for seen in records:
                 seen.recorded.append(why)
             if config.get("DEBUG"):
-                config.say(f"*** recorded, not replayed: {why}")
+                config.say(f"*** not the calls of an earlier step, so recorded anew: {why}")
         self.unfold()
 
     def unfold(self) -> None:

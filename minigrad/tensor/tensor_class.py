@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from minigrad.tensor.activations import Activations
 from minigrad.tensor.added import Added
-from minigrad.tensor.arguments import explain_methods
+from minigrad.tensor.arguments import explain_methods, name_methods
 from minigrad.tensor.assembling import Assembling
 from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
@@ -77,4 +77,5 @@ class Tensor(
 
 
 explain_methods(Tensor)
+name_methods(Tensor)
 register(Tensor)

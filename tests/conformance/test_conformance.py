@@ -208,4 +208,5 @@ def test_other_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
         main(["CPU", "--only", "("])
     assert ended.value.code == 2 and "not a regular expression" in capsys.readouterr().err
     assert main(["NOSUCH"]) == 2 and "Expected one of" in capsys.readouterr().err
-    assert main(["CPU", "--only", "^nothing$"]) == 1, "an empty run proves nothing"
+    assert main(["CPU", "--only", "^nothing$"]) == 2, "an empty run proves nothing"
+    assert "no case has a name in which '^nothing$' is found" in capsys.readouterr().err

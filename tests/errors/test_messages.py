@@ -154,7 +154,11 @@ t.ones(2).dot(t.ones(3)) ⇒ RuntimeError: inconsistent tensor size, expected te
 t.ones(2, 3, 4).bmm(t.ones(2, 3, 4)) ⇒ RuntimeError: Expected size for first two dimensions of batch2 tensor to be: [2,
 t.ones(2).bmm(t.ones(2)) ⇒ RuntimeError: batch1 must be a 3D tensor
 t.eye(-1) ⇒ RuntimeError: n must be greater or equal to 0, got -1
-t.ones(2).reshape(2.5) ⇒ TypeError: a shape must be a tuple of ints, not float
+t.ones(2).reshape(2.5) ⇒ TypeError: reshape(): argument 'shape' (position 1) must be tuple of ints, not float
+t.ones(2).expand('a') ⇒ TypeError: expand(): argument 'size' (position 1) must be tuple of ints, not str
+t.randn('a') ⇒ TypeError: randn(): argument 'size' (position 1) must be tuple of ints, not str
+t.zeros(2, 'a') ⇒ TypeError: zeros(): argument 'size' failed to unpack the object at pos 2 with error "type must be
+t.ones(2).to('float32') ⇒ RuntimeError: Invalid device string: 'float32'
 t.ones(2, 3).view(-2, 3) ⇒ RuntimeError: invalid shape dimension -2 at index 0 of shape [-2, 3]
 t.ones(2).t().t().unsqueeze(5) ⇒ IndexError: Dimension out of range (expected to be in range of [-2, 1], but got 5)
 t.ones(2, 3, 4).t() ⇒ RuntimeError: t() expects a tensor with <= 2 dimensions, but self is 3D

@@ -21,7 +21,8 @@ def test_words_and_numbers(monkeypatch, name, text, value):
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
-    ("DEBUG", "loud", "a number from 0, or one of false, no, off, true, yes, on"),
+    ("DEBUG", "loud", "a number from 0 to 7, or one of false, no, off, true, yes, on"),
+    ("DEBUG", "99", "a number from 0 to 7"),
     ("VERIFY", "2", "a number from 0 to 1, or one of false"), ("TIERS", "3", "a number from 0 to 2"),
     ("THREADS", "true", "a number from 0, or one of auto"), ("THREADS", "-1", "a number from 0"),
     ("THREADS", "1.5", "a number from 0"), ("OPENCL_FORM", "tpu", "cpu or gpu")])

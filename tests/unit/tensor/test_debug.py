@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import minigrad
+from minigrad.engine import debug
 
 
 def test_debug_shows_code_once_in_a_loop_and_replays_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +52,10 @@ raise AssertionError("it went on")
         assert child.stdout.readline().startswith("***")
         child.stdout.close()
         assert (child.stderr.read(), child.wait(timeout=100)) == ("", 141)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1e-6, "2.0 times NumPy's bandwidth"), (4e-6, "50.0% of NumPy's bandw")])
+def test_more_than_memory_gives_is_a_multiple(monkeypatch, seconds, said):
+    monkeypatch.setattr(debug, "machine_limits", lambda: {"gbytes": 1.0, "gflops": 1.0})
+    kernel = SimpleNamespace(name="exp_4", flops=8, bytes=2000)
+    assert said in debug.kernel_line(kernel, seconds)
