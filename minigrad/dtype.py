@@ -158,6 +158,8 @@ complex128 = DType("complex128", "c", 16, 15)
 
 ALL = (bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float16, bfloat16, float32, float64)
 FLOATS = (float16, bfloat16, float32, float64)
+HALVES = (float16, bfloat16)
+"""The floating types of 16 bits. Kernels compute in float32 and convert."""
 COMPLEX = (complex64, complex128)
 """The complex types that ops compute in. ``complex32`` is a name only: PyTorch, too, has hardly an op for it."""
 BY_NAME = {d.name: d for d in (*ALL, complex32, *COMPLEX)}
@@ -229,4 +231,4 @@ def accumulator(dtype: DType) -> DType:
     >>> accumulator(bfloat16), accumulator(float64)
     (minigrad.float32, minigrad.float64)
     """
-    return float32 if dtype in (float16, bfloat16) else dtype
+    return float32 if dtype in HALVES else dtype

@@ -52,6 +52,8 @@ class Target:
 
     ``ahead``: instructions that it looks ahead: vectors side by side beyond these gain nothing and make long code.
 
+    ``native``: what it does that others are told step by step; ``"float16"``: it converts those to float32 and back.
+
     ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
 
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
@@ -81,6 +83,7 @@ class Target:
     float64: bool = True
     abreast: int = 1
     ahead: int = 256
+    native: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     workgroup: int = 0
     shared: int = 0
@@ -106,9 +109,9 @@ class Target:
 
 
 SCALAR = Target("scalar", 8, 16, has_fma=True)
-AVX2 = Target("avx2", 32, 16, abreast=2)
-AVX512 = Target("avx512", 64, 32, abreast=4)
-NEON = Target("neon", 16, 32, abreast=4)
+AVX2 = Target("avx2", 32, 16, abreast=2, native=("float16",))
+AVX512 = Target("avx512", 64, 32, abreast=4, native=("float16",))
+NEON = Target("neon", 16, 32, abreast=4, native=("float16",))
 GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native_math=True)
 CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,
               matrix=("float16", "bfloat16"), pipeline=3, shared_at_launch=163 << 10, native_math=True)

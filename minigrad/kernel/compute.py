@@ -10,8 +10,9 @@ from math import inf, isfinite, isinf
 
 import numpy as np
 
-from minigrad.dtype import DType, float32, float64
-from minigrad.kernel.ir import DOT2, Const, Scalar
+from minigrad.dtype import DType, float64
+from minigrad.kernel.ir import DOT2, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
+from minigrad.kernel.walk import values
 from minigrad.ops import KERNEL_OPS, Op, cast
 
 
@@ -22,26 +23,35 @@ def scalar_value(scalar: Scalar, number: int | float) -> np.ndarray:
 
 
 def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
-    """One scalar op on arrays of equal dtype, as a kernel computes it: the half types compute in float32 and
-    round once at the end, FMA rounds once, MAXIMUM and MINIMUM of equal numbers give the first.
+    """One scalar op on arrays of equal dtype, as a kernel computes it: FMA rounds once, MAXIMUM and MINIMUM of equal
+    numbers give the first.
 
     >>> float(apply("FMA", [np.float32([1 + 2**-12])] * 2 + [np.float32([-1])], float32)[0]) == 2**-11 + 2**-24
     True
     """
+    if isinstance(op, Function):
+        done: dict[int, np.ndarray] = {id(p): x.view(p.dtype.numpy)  # bits are given as a half type, and the reverse
+                                       for p, x in zip(op.parameters, operands, strict=True)}
+        for v in values([op.value]):
+            if isinstance(v, Apply):
+                done[id(v)] = apply(v.op, [done[id(s)] for s in v.srcs], v.dtype)
+            elif isinstance(v, Const):
+                done[id(v)] = constant(v)
+        return done[id(op.value)].view(dtype.numpy)
     if op == Op.CAST:
         return cast(operands[0], dtype)
     if op == Op.BITCAST:
         return np.ascontiguousarray(operands[0]).view(dtype.numpy)
     if op == Op.WHERE:
         return np.where(*operands)
-    source = operands[-1].dtype
-    if (dtype.is_float and dtype.size == 2) or (source.itemsize == 2 and source.kind not in "iu"):
-        wide = apply(op, [o.astype(np.float32) for o in operands], float32 if dtype.is_float else dtype)
-        return cast(wide, dtype)
     if op == Op.FMA:
         return _fma(*operands)
     if op == DOT2:
         return _dot2(*operands)
+    if op in (QUOTIENT, REMAINDER):
+        with np.errstate(all="ignore"):
+            remainder = np.fmod(*operands)
+            return remainder if op == REMAINDER else np.floor_divide(operands[0] - remainder, operands[1])
     if op in (Op.MAXIMUM, Op.MINIMUM) and dtype.is_float:
         a, b = operands
         with np.errstate(invalid="ignore"):

@@ -98,7 +98,8 @@ class Load:
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply:
     """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2``, on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have
-    no place here."""
+    no place here. Numbers of half types are only converted, or chosen by WHERE: arithmetic is float32's. After
+    ``legalise`` it may be ``QUOTIENT``, ``REMAINDER`` or a ``Function``, too."""
 
     op: str
     srcs: tuple[Value, ...]
@@ -108,6 +109,23 @@ class Apply:
 DOT2 = "DOT2"
 """Of two words of two bfloat16 each, and a float32: the products of the upper halves, then of the lower ones, are added
 to it, each with one rounding."""
+
+QUOTIENT, REMAINDER = "QUOTIENT", "REMAINDER"
+"""What C's / and % give of integers, rounded towards 0, where the divisor is not 0, nor -1 of the lowest integer; of
+floats C's fmod."""
+
+
+class Function(str):
+    """An op that is written in others: its name, and what it is: ``value`` of ``parameters``."""
+
+    parameters: tuple[Local, ...]
+    value: Value
+
+    def __new__(cls, name: str, parameters: tuple[Local, ...], value: Value) -> Function:
+        made = super().__new__(cls, name)
+        made.parameters, made.value = parameters, value
+        return made
+
 
 Value = Const | Scalar | Local | Index | Load | Apply
 

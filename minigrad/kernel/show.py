@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from minigrad.dtype import DType
 from minigrad.kernel.ir import (
-    DOT2,
     Alloc,
     Apply,
     Array,
@@ -173,7 +172,7 @@ def _value_text(v: Value, texts: dict[int, tuple[str, int]]) -> tuple[str, int]:
 
 
 def _apply_text(v: Apply, srcs: list[tuple[str, int]]) -> tuple[str, int]:
-    symbol = SCALAR_OPS[v.op].symbol if v.op in SCALAR_OPS else v.op
+    symbol = SCALAR_OPS[v.op].symbol if v.op in SCALAR_OPS else v.op.lower()
     if v.op in _INFIX and len(srcs) == 2:
         tight = _TIGHT.get(v.op, 1)
         left, right = (text if held >= need else f"({text})" for (text, held), need in zip(srcs, (tight, tight + 1)))
@@ -183,5 +182,5 @@ def _apply_text(v: Apply, srcs: list[tuple[str, int]]) -> tuple[str, int]:
     if v.op in (Op.NEG, Op.NOT) and len(srcs) == 1:
         text, held = srcs[0]
         return f"{symbol}{text if held == 4 else f'({text})'}", 3
-    name = {DOT2: "dot2", Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
+    name = {Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
     return f"{name}({', '.join(text for text, _ in srcs)})", 4

@@ -8,7 +8,7 @@ import re
 from itertools import product
 from math import prod
 
-from minigrad.dtype import bool_, float32, int64, uint16, uint32
+from minigrad.dtype import HALVES, bool_, float32, int64, uint16, uint32
 from minigrad.errors import VerifyError
 from minigrad.kernel.copies import unfinished_copy
 from minigrad.kernel.ir import (
@@ -53,6 +53,7 @@ OUTERMOST = ("parallel", "grid")
 KINDS = (*OUTERMOST, "block", "serial", "unroll", "vector")
 SCOPES = ("scratch", "shared", "register")
 FOLDS = (Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.AND, Op.OR)
+CARRY = (Op.WHERE, Op.CAST, Op.BITCAST)  # ops on numbers of half types, whose arithmetic is float32's
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MOST_SCRATCH = 4 << 20  # bytes of one scratch array: these lie on a thread's stack
 _MOST_COPIES = 1 << 14  # copies of one register access that are checked one by one
@@ -256,6 +257,8 @@ class _Checker:
         self.require(array.lanes == 1 or array.scope == "register", f"{array.name} has lanes but is no register array")
         self.require(s.init is None or s.init.dtype is array.dtype,
                      f"{array.name} starts with another dtype than its own")
+        if s.init is not None:
+            self.constant(s.init)
         self.require(array.scope != "scratch" or array.size * array.dtype.size <= _MOST_SCRATCH,
                      f"{array.name} has {array.size} elements, more than a thread's stack should hold")
         if array.scope == "shared" or self.in_grid:
@@ -272,7 +275,8 @@ class _Checker:
         self.require(id(s.array) in self.arrays, f"{s.array.name} is not alive here")
         self.require(s.array.scope == "register", f"Fold reads a register array; {s.array.name} is {s.array.scope}")
         self.require(s.op in FOLDS, f"Fold cannot combine by {s.op}; it can by {', '.join(FOLDS)}")
-        self.require(s.array.dtype.kind in KERNEL_OPS[s.op].kinds, f"Fold by {s.op} of {s.array.dtype.name}")
+        self.require(s.array.dtype.kind in KERNEL_OPS[s.op].kinds and s.array.dtype not in HALVES,
+                     f"Fold by {s.op} of {s.array.dtype.name}")
         size = s.array.size
         self.require(size & (size - 1) == 0, f"Fold needs a power of two of elements, {s.array.name} has {size}")
         self.bind(s.name)
@@ -375,6 +379,7 @@ class _Checker:
                 self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
 
     def constant(self, v: Const) -> None:
+        self.require(v.dtype not in HALVES, f"{v.dtype.name} has no constants in kernels; float32 has")
         if v.dtype is bool_:
             self.require(v.value in (0, 1), f"the bool constant {v.value} is not True or False")
         elif v.dtype.is_int and not (int(v.value) == v.value and v.dtype.min <= v.value <= v.dtype.max):
@@ -454,7 +459,7 @@ def _problem(v: Apply) -> str:
     first = srcs[0].dtype
     if any(s.dtype is not first for s in srcs):
         return "operands of one dtype are needed"
-    if first.kind not in row.kinds:
+    if first.kind not in row.kinds or (first in HALVES and v.op not in CARRY):
         return f"{v.op} does not take this dtype"
     if row.result == "same" and v.dtype is not first:
         return f"{v.op} gives the dtype of its operands"

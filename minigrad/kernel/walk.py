@@ -14,6 +14,7 @@ from minigrad.kernel.ir import (
     Copy,
     Fold,
     For,
+    Function,
     If,
     Index,
     Kernel,
@@ -146,6 +147,26 @@ def tree(root: Value) -> list[Value]:
 def all_values(nest: Kernel | Iterable[Statement]) -> list[Value]:
     """All values of all statements, once each, operands first."""
     return values([v for s in statements(nest) for v in values_of(s)])
+
+
+def functions(nest: Kernel | Iterable[Statement]) -> dict[str, Function]:
+    """The functions that the ops of a kernel or block are, by name, each after those that its own ops are."""
+    found: dict[str, Function] = {}
+
+    def add(op: str) -> None:
+        if isinstance(op, Function) and op not in found:
+            for v in values([op.value]):
+                if isinstance(v, Apply):
+                    add(v.op)
+            found[op] = op
+
+    for s in statements(nest):
+        if isinstance(s, Fold):
+            add(s.op)
+        for v in values(values_of(s)):
+            if v.__class__ is Apply:
+                add(v.op)
+    return found
 
 
 def rebuild(nest: Nest, value: ValueFunction | None = None, statement: StatementFunction | None = None,

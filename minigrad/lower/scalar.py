@@ -7,12 +7,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from minigrad.dtype import DType, accumulator, bfloat16, bool_, float16, float32, int64, uint32, uint64
+from minigrad.dtype import HALVES, DType, accumulator, bool_, float16, float32, int64, uint32, uint64
 from minigrad.kernel.ir import Apply, Const, Index, Value
 from minigrad.ops import REPRESENTABLE, Op
 from minigrad.symbolic import Sym, both, eq, negate, num
-
-HALVES = (float16, bfloat16)
 
 
 def constant(value: Any, dtype: DType) -> Const:
@@ -27,7 +25,7 @@ def constant(value: Any, dtype: DType) -> Const:
         bits = int(value) & ((1 << dtype.bits) - 1)
         return Const(bits - (1 << dtype.bits) if dtype.kind == "i" and bits >> (dtype.bits - 1) else bits, dtype)
     value = float(value)
-    if dtype is not float16 and dtype is not bfloat16 and dtype is not float32:
+    if dtype is not float32 and dtype not in HALVES:
         return Const(value, dtype)
     if value == value and abs(value) != float("inf"):
         value = _rounded(value, dtype)

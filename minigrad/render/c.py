@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from minigrad.dtype import DType, float64, int64
 from minigrad.kernel.ir import For, Kernel
+from minigrad.ops import Op
 from minigrad.render.cstyle import CStyleRenderer
-from minigrad.render.cstyle_ops import Text
+from minigrad.render.cstyle_ops import Text, call
 
 INCLUDES = """#include <math.h>
 #include <stdbool.h>
@@ -60,10 +61,10 @@ class CRenderer(CStyleRenderer):
 
     def argument(self, position: int, dtype: DType) -> str:
         """Run-time number ``position``, which is an int64 or holds the bits of a float64."""
-        place = Text(f"scalars[{position}]")
-        if not dtype.is_float:
-            return self.cast(place, int64, dtype).text
-        return self.cast(Text(f"{self.bits('float64', 'int64')}({place.text})"), float64, dtype).text
+        place, wide = Text(f"scalars[{position}]"), float64 if dtype.is_float else int64
+        if dtype.is_float:
+            place = call(self.bits(float64, int64), place)
+        return place.text if dtype is wide else self.apply(Op.CAST, dtype, [place], [wide]).text
 
     def parallel(self, loop: For) -> list[str]:
         """Run-time numbers are read in the loop. Of those that are read before it gcc 12 writes out what the loop

@@ -14,12 +14,14 @@ from minigrad.dtype import bool_
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
     Alloc,
+    Apply,
     Array,
     Commit,
     Const,
     Copy,
     Fold,
     For,
+    Function,
     If,
     Index,
     Kernel,
@@ -34,7 +36,9 @@ from minigrad.kernel.ir import (
     Value,
     Wait,
 )
-from minigrad.kernel.walk import indices_of, operands, statements, values, values_of
+from minigrad.kernel.walk import functions, indices_of, operands, statements, values, values_of
+from minigrad.lower.passes.legalise import legalise
+from minigrad.ops import Op
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
 from minigrad.symbolic import Sym, coefficient, inside, num, substitute, variables
 
@@ -69,7 +73,7 @@ class CStyleRenderer(Language):
     def render(self, kernels: Sequence[Kernel]) -> str:
         """One translation unit: includes, the helpers that are used, the kernels."""
         self.helpers = {}
-        bodies = [self.kernel(kernel) for kernel in kernels]
+        bodies = [self.kernel(legalise(kernel)) for kernel in kernels]
         for kernel in kernels:
             if kernel.name in self.reserved or kernel.name in self.helpers:
                 raise CompileError(f"a kernel cannot be named {kernel.name}: the C form has that name already")
@@ -102,6 +106,8 @@ class CStyleRenderer(Language):
 
     def kernel(self, kernel: Kernel) -> str:
         self.current = kernel
+        for f in functions(kernel).values():
+            self.define(f)
         self.short = _short_names(kernel)
         self.index_word = self.narrow_index if self.narrow_index and _fits_32_bits(kernel) else self.index_type
         self.wide_accesses: dict[tuple[str, Sym, bool], str] = {}
@@ -123,6 +129,19 @@ class CStyleRenderer(Language):
             self.close()
         self.close()
         return "\n".join(self.lines)
+
+    def define(self, f: Function) -> None:
+        """Write a function, if it is new; not in the middle of a kernel."""
+        if f not in self.helpers:
+            self.helpers[f] = self.definition(f)
+
+    def definition(self, f: Function) -> str:
+        """A function's text."""
+        self.lines, self.indent, self.parts, self.short = [], 1, 0, {}
+        self.line(f"return {self.value(f.value)};")
+        parameters = ", ".join([f"{self.register(p.dtype)} {p.name}" for p in f.parameters])
+        body = f" {self.lines[0].strip()} " if len(self.lines) == 1 else "\n".join(["", *self.lines, ""])
+        return f"{self.function}{self.register(f.value.dtype)} {f}({parameters}) {{{body}}}"
 
     def line(self, text: str) -> None:
         self.lines.append("  " * self.indent + text)
@@ -217,10 +236,8 @@ class CStyleRenderer(Language):
         return self.name(array.name) if _is_variable(array) else f"{self.name(array.name)}[{self.index(index)}]"
 
     def store(self, s: Store) -> None:
-        value = Text(self.value(s.value), LOOSE)
-        if s.array.scope != "register":
-            value = self.to_memory(value, s.array.dtype)
-        text = f"{self.access(s.array, s.index, False)} = {value.text};"
+        value = self.value(s.value)
+        text = f"{self.access(s.array, s.index, False)} = {value};"
         self.line(text if s.guard is None else f"if ({self.index(s.guard)}) {text}")
 
     def branches(self, s: If) -> None:
@@ -249,10 +266,9 @@ class CStyleRenderer(Language):
         elif s.init.value == 0 and str(s.init.value)[0] != "-" and array.scope == "register":
             self.line(f"{declaration} = {{0}};")
         else:
-            start = Text(self.constant(s.init.value, array.dtype), LOOSE)
-            start = start if array.scope == "register" else self.to_memory(start, array.dtype)
+            start = self.constant(s.init.value, array.dtype)
             self.line(f"{declaration};")
-            self.line(f"for ({self.index_word} n = 0; n < {array.size}; n++) {name}[n] = {start.text};")
+            self.line(f"for ({self.index_word} n = 0; n < {array.size}; n++) {name}[n] = {start};")
         if array.name not in self.read:
             self.line(f"(void){name};")
 
@@ -319,12 +335,13 @@ class CStyleRenderer(Language):
             return self.convert(text, v.dtype) if narrow else text
         if isinstance(v, Load):
             return self.load(v)
+        inner = v.srcs[0]
+        if v.op == Op.NOT and isinstance(inner, Apply) and inner.op == Op.EQ and texts[id(inner)].tight == COMPARE:
+            return self.infix("!=", COMPARE, *[texts[id(s)] for s in inner.srcs])
         return self.apply(v.op, v.dtype, [texts[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
 
     def load(self, v: Load) -> Text:
         access = Text(self.access(v.array, v.index, True))
-        if v.array.scope != "register":
-            access = self.from_memory(access, v.array.dtype)
         if v.guard is None:
             return access
         return Text(f"{self.index_text(v.guard).inside(COMPARE)} ? {access.text} : 0", LOOSE)

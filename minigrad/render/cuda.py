@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from minigrad.dtype import float32, uint16
+from minigrad.dtype import float32
 from minigrad.errors import CompileError
-from minigrad.kernel.ir import Alloc, Apply, Array, Commit, Copy, Fold, For, Kernel, Load, Multiply, Value, Wait
+from minigrad.kernel.ir import Alloc, Array, Commit, Copy, Fold, For, Function, Kernel, Multiply, Wait
 from minigrad.kernel.shared import SharedLayout
 from minigrad.kernel.walk import statements
-from minigrad.ops import Op
+from minigrad.lower.passes.legalise import legaliser, short
 from minigrad.render.cstyle import CStyleRenderer
-from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, call, is_half, short
+from minigrad.render.cstyle_ops import NATIVE, PLUS, Text, call
 from minigrad.render.cuda_copies import COPY_HELPERS
 from minigrad.render.cuda_matrix import multiply_helpers
 from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
@@ -39,7 +39,7 @@ def render_cuda(kernels: Sequence[Kernel]) -> str:
 
     Two arrays may be the same memory, so no pointer is ``__restrict__``.
 
-    >>> from minigrad.dtype import float32, uint16
+    >>> from minigrad.dtype import float32
     >>> from minigrad.kernel.ir import Apply, Array, Const, Load, Store
     >>> from minigrad.symbolic import num, var
     >>> p, t, a = var("p", 0, 1), var("t", 0, 3), Array("a", float32, 8, written=True)
@@ -89,6 +89,9 @@ class CudaRenderer(CStyleRenderer):
         together = [s for s in statements(kernel) if isinstance(s, Multiply) and s.together > 1]
         self.products = {s.sums.name: s.sums.size for s in together}  # of what is multiplied while threads go on
         self.words = {id(c.held) for c in self.copies.values()}
+        for s in statements(kernel):
+            if isinstance(s, Multiply) and s.dtype is not float32:
+                self.define(legaliser(frozenset()).number(s.dtype))
         return super().kernel(kernel)
 
     def head(self, kernel: Kernel) -> str:
@@ -197,18 +200,7 @@ class CudaRenderer(CStyleRenderer):
                      for a, b in zip(parts[:half], parts[half:], strict=True)]
         self.line(f"const {self.register(array.dtype)} {self.name(s.name)} = {parts[0].text};")
 
-    def value_text(self, v: Value, texts: dict[int, Text]) -> Text:
-        """The bits of a half that lies in memory, as uint16, are what is there."""
-        bits = v.srcs[0] if isinstance(v, Apply) and v.op == Op.BITCAST and v.dtype is uint16 else None
-        if not isinstance(bits, Load) or bits.array.scope == "register" or not is_half(bits.dtype):
-            return super().value_text(v, texts)
-        access = self.access(bits.array, bits.index, True)
-        return Text(access) if bits.guard is None else Text(
-            f"{self.index_text(bits.guard).inside(COMPARE)} ? {access} : 0", LOOSE)
-
     def multiply(self, s: Multiply) -> None:
-        if s.dtype is not float32:
-            self.half(f"{short(s.dtype)}_value")
         kind = "tf32" if s.dtype is float32 else short(s.dtype)
         if s.together > 1:
             self.multiply_together(s, kind)
@@ -232,10 +224,6 @@ class CudaRenderer(CStyleRenderer):
             tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
         self.line(f"{kind}_multiply_{s.columns}<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
 
-    def half(self, name: str) -> str:
-        known = name in self.helpers
-        super().half(name)
-        if not known and name in HALF_PTX:
-            plain = self.helpers[name]
-            self.helpers[name] = f"{PLAIN[name]}\n{plain}\n#else\n{HALF_PTX[name]}\n#endif"
-        return name
+    def definition(self, f: Function) -> str:
+        plain = super().definition(f)
+        return f"{PLAIN[f]}\n{plain}\n#else\n{HALF_PTX[f]}\n#endif" if f in HALF_PTX else plain

@@ -15,7 +15,8 @@ LIMITS = {
 PLAIN = {name: "#ifdef MINIGRAD_EMULATION" for name in ("f16_bits", "f16_value")}
 PLAIN["bf16_bits"] = "#if defined(MINIGRAD_EMULATION) || __CUDA_ARCH__ < 800"
 
-# Conversions of the half types by one instruction each: rounding to nearest even, as ``HALF_HELPERS`` does in integers.
+# Conversions of the half types by one instruction each: rounding to nearest even, as ``definitions.py`` does in
+# integers.
 HALF_PTX = {
     "f16_bits": """__device__ inline unsigned short f16_bits(float a) {
   unsigned short bits;

@@ -29,10 +29,11 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.kernel.walk import bodies_of, statements, values
+from minigrad.lower.passes.legalise import legalise
 from minigrad.ops import Op
 from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
-from minigrad.render.llvm_ops import apply, cast, constant, fold, to_memory
+from minigrad.render.llvm_ops import apply, cast, constant, native, to_memory
 from minigrad.render.llvm_text import Operand, Writer, register_type
 from minigrad.render.llvm_transpose import load_turned, store_turned, turned_loads, turned_stores
 from minigrad.symbolic import Sym, num
@@ -55,7 +56,7 @@ def render_llvm(kernels: Sequence[Kernel], target: Target) -> str:
     ``CompileError`` for what has no CPU form: barriers, shared memory, ops that a pass should have lowered.
     """
     declarations: dict[str, str] = {}
-    functions = [KernelWriter(kernel, target, declarations).text() for kernel in kernels]
+    functions = [KernelWriter(legalise(kernel, native(target)), target, declarations).text() for kernel in kernels]
     declared = "\n".join([declarations[name] for name in sorted(declarations)])
     unknown = undefined_symbols(declared) - C_FUNCTIONS
     if unknown:
@@ -325,15 +326,15 @@ class KernelWriter:
             self.memory.store_at(array, self.memory.address(array, num(n)), value)
 
     def fold(self, s: Fold) -> Operand:
-        w, registers = self.w, self.registers[id(s.array)]
+        w, registers, dtype = self.w, self.registers[id(s.array)], s.array.dtype
         while len(registers) > 1:
             half = len(registers) // 2
-            registers = [fold(w, s.op, s.array.dtype, a, b) for a, b in zip(registers[:half], registers[half:])]
+            registers = [apply(w, s.op, dtype, [a, b], [dtype, dtype]) for a, b in zip(registers, registers[half:])]
         total = registers[0]
         while total.lanes > 1:
             half = total.lanes // 2
-            low, high = (w.shuffle(total, list(part)) for part in (range(half), range(half, total.lanes)))
-            total = fold(w, s.op, s.array.dtype, low, high)
+            parts = [w.shuffle(total, list(part)) for part in (range(half), range(half, total.lanes))]
+            total = apply(w, s.op, dtype, parts, [dtype, dtype])
         return total
 
     # --- values --------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minigrad.dtype import BY_NAME
+from minigrad.ops import Op
 from minigrad.render.llvm_ops import divide
 from minigrad.render.llvm_text import Operand, Writer, literal
 from minigrad.symbolic import Sym, evaluate, inside, maximum, minimum, num, split, substitute, var, variables
@@ -118,16 +120,9 @@ class IndexWriter:
 
     def quotient(self, e: Sym, type: str) -> Operand:
         above, below = e.args
-        a, b = self.number(above, type), self.number(below, type)
-        if above.lo >= 0 and below.lo > 0:
-            if b.is_literal:
-                return divide(self.w, e.kind == "mod", a, b, signed=False)
-            return self.w.binary("urem" if e.kind == "mod" else "udiv", a, self.not_zero(b))
-        return divide(self.w, e.kind == "mod", a, b, signed=True)
-
-    def not_zero(self, b: Operand) -> Operand:
-        """A divisor that is safe where the loop it serves does not run at all."""
-        return self.w.select(self.w.compare("icmp eq", b, literal(b.type, 0)), literal(b.type, 1), b)
+        kind = "int" if above.lo < 0 or below.lo <= 0 else "uint"
+        return divide(self.w, Op.MOD if e.kind == "mod" else Op.FLOORDIV, self.number(above, type),
+                      self.number(below, type), BY_NAME[kind + type[1:]])
 
     # --- conditions ------------------------------------------------------------------------------------------------
 

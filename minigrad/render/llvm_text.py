@@ -12,19 +12,17 @@ from minigrad.dtype import DType
 from minigrad.symbolic import Sym
 from minigrad.target import Target
 
-# The type of a value in registers: the half types are kept as float32 values that are representable in them.
-REGISTER = {"bool": "i1", "float16": "float", "bfloat16": "float", "float32": "float", "float64": "double"}
-MEMORY = {"bool": "i8", "float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}
+_TYPES = {"bool": "i1", "float32": "float", "float64": "double"}
 
 
 def register_type(dtype: DType) -> str:
-    """The LLVM type of a value in a register: ``i1`` for a bool, ``float`` for the half types."""
-    return REGISTER.get(dtype.name) or f"i{dtype.bits}"
+    """The LLVM type of a value in a register; of a half type, its bits."""
+    return _TYPES.get(dtype.name) or f"i{dtype.bits}"
 
 
 def memory_type(dtype: DType) -> str:
-    """The LLVM type of an element in memory: ``i8`` for a bool, ``i16`` for the half types."""
-    return MEMORY.get(dtype.name) or f"i{dtype.bits}"
+    """The LLVM type of an element in memory: ``i8`` for a bool."""
+    return "i8" if dtype.kind == "b" else register_type(dtype)
 
 
 class Operand(NamedTuple):
@@ -186,11 +184,15 @@ class Writer:
         return self.pure(f"{opcode} {a.typed}, {b.text}", a.type, a.lanes, max(self.floor, a.depth, b.depth))
 
     def compare(self, opcode: str, a: Operand, b: Operand) -> Operand:
+        if a.text == b.text and a.is_literal and opcode == "fcmp oeq" and a.text[:5] not in ("0x7FF", "0xFFF"):
+            return literal("i1", True)  # no NaN
         if a.lanes != b.lanes:
             a, b = self.together(a, b)
         return self.pure(f"{opcode} {a.typed}, {b.text}", "i1", a.lanes, max(self.floor, a.depth, b.depth))
 
     def select(self, condition: Operand, a: Operand, b: Operand) -> Operand:
+        if condition.text == "true":
+            return a
         if condition.lanes > 1:
             condition, a, b = self.together(condition, a, b)
         elif a.lanes != b.lanes:
@@ -205,16 +207,15 @@ class Writer:
     def unary(self, opcode: str, a: Operand) -> Operand:
         return self.pure(f"{opcode} {a.typed}", a.type, a.lanes, max(self.floor, a.depth))
 
-    def intrinsic(self, name: str, *operands: Operand, extra: str = "") -> Operand:
-        """``llvm.name`` overloaded on the type of its operands, all alike; ``extra`` is a last ``i1`` operand."""
+    def intrinsic(self, name: str, *operands: Operand) -> Operand:
+        """``llvm.name`` overloaded on the type of its operands, all alike."""
         alike = self.together(*operands)
         a = alike[0]
         full = f"llvm.{name}.{mangled(a.type, a.lanes)}"
         if full not in self.declarations:
-            types = [a.full] * len(alike) + (["i1"] if extra else [])
-            self.declare(full, f"declare {a.full} @{full}({', '.join(types)})")
-        values = [o.typed for o in alike] + ([f"i1 {extra}"] if extra else [])
-        return self.pure(f"call {a.full} @{full}({', '.join(values)})", a.type, a.lanes, self.place(*alike))
+            self.declare(full, f"declare {a.full} @{full}({', '.join([a.full] * len(alike))})")
+        values = ", ".join([o.typed for o in alike])
+        return self.pure(f"call {a.full} @{full}({values})", a.type, a.lanes, self.place(*alike))
 
     def declare(self, name: str, text: str) -> None:
         self.declarations[name] = text

@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from minigrad.dtype import DType, bool_, float32, float64
+from minigrad.dtype import DType, bool_
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import For, Kernel
+from minigrad.lower.passes.legalise import short
 from minigrad.ops import Op
 from minigrad.render.cstyle import CStyleRenderer
-from minigrad.render.cstyle_ops import NATIVE, Text, call, short
+from minigrad.render.cstyle_ops import NATIVE, Text, call
 
 # Arrays are given as a memory object and the element in it where they begin: names end in ``_at``.
 WIDE = """#define load{n}(to, from) vstore{n}(vload{n}(0, from), 0, to)
@@ -100,12 +101,11 @@ class OpenCLRenderer(CStyleRenderer):
     def memory(self, dtype: DType) -> str:
         return "uchar" if dtype is bool_ else super().memory(dtype)
 
-    def float_op(self, op: str, operands: list[Text], source: DType) -> Text | None:
+    def apply(self, op: str, dtype: DType, operands: list[Text], sources: list[DType]) -> Text:
         if op != Op.FMA or self.current.workgroup:
-            return super().float_op(op, operands, source)
-        wide = float64 if source is float64 else float32
-        name = f"fma_{short(wide)}"
-        self.helpers.setdefault(name, FMA.format(t=self.types[wide.name], name=name))
+            return super().apply(op, dtype, operands, sources)
+        name = f"fma_{short(dtype)}"
+        self.helpers.setdefault(name, FMA.format(t=self.types[dtype.name], name=name))
         return call(name, *operands)
 
     def hint(self, s: For) -> str | None:

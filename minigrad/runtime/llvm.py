@@ -326,7 +326,7 @@ def host_target() -> Target:
     elif features.get("avx2"):
         known = replace(target.AVX2, has_fma=bool(features.get("fma")))
     elif features.get("avx"):
-        known = replace(target.AVX2, name="avx", has_fma=bool(features.get("fma")))
+        known = replace(target.AVX2, name="avx", native=(), has_fma=bool(features.get("fma")))
     elif features.get("sse2"):
         known = Target("sse2", 16, 16, has_fma=False)
     else:

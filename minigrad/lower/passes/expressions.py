@@ -164,8 +164,8 @@ def floor(a: Value) -> Value:
 
 
 def cast(a: Value, dtype: DType) -> Value:
-    """The number ``a`` in another dtype, converted by the rules of CAST."""
-    return Apply(Op.CAST, (a,), dtype)
+    """The number ``a`` in a dtype, converted by the rules of CAST if it has another."""
+    return a if a.dtype is dtype else Apply(Op.CAST, (a,), dtype)
 
 
 def bitcast(a: Value, dtype: DType) -> Value:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from minigrad.dtype import bool_, complex64, float32, float64, int32, int64
+from minigrad.dtype import bool_, complex64, float16, float32, float64, int32, int64
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
     Alloc,
@@ -107,6 +107,11 @@ BROKEN = {
     "ADD takes 2 operands: ADD of \\(float32\\) giving": made(apply("ADD", f(1.0))),
     "the condition of WHERE is a bool": made(apply("WHERE", f(1.0), f(1.0), f(1.0))),
     "operands of one dtype are needed": made(apply("ADD", f(1.0), f(1.0, float64))),
+    "NEG does not take this dtype: NEG of \\(float16\\)": made(
+        Let("h", Apply("CAST", (f(1.0),), float16)), apply("NEG", Local("h", float16), dtype=float16)),
+    "float16 has no constants in kernels": made(Let("a", Const(1.0, float16)), STORE),
+    "Fold by ADD of float16": made(
+        Alloc(h := Array("h", float16, 4, "register")), Fold("s", h, "ADD"), STORE),
     "AND does not take this dtype": made(apply("AND", f(1.0), f(1.0))),
     "ADD gives the dtype of its operands": made(apply("ADD", f(1.0, float64), f(1.0, float64))),
     "LT gives a bool": made(apply("LT", f(1.0), f(1.0))),
