@@ -128,10 +128,18 @@ class CudaDevice(Device):
         programs = [p for part in zip(codes, texts, names, strict=True) for p in self.load(*part)]
         for program, kernel in zip(programs, kernels, strict=True):
             program.kernel = kernel
-            made = loaded(program)
-            if made.shared:
-                self.queue.use().allow_shared(made.function, made.shared)
+            self.allow(program)
         return programs
+
+    def allow(self, program: CompiledKernel) -> None:
+        """Let launches of the kernel give it the shared memory that it asks for."""
+        made = loaded(program)
+        if made.shared:
+            try:
+                self.queue.use().allow_shared(made.function, made.shared)
+            except CudaError as error:
+                raise compile_error(self.name, program.name, f"{made.shared} bytes of shared memory: {error}",
+                                    program.source) from None
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the kernels ``names`` that CUDA C++ ``text`` defines."""

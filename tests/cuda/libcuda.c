@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600 };
 enum { TOTAL = 1 << 26, NODES = 16 };
 
 typedef struct {
@@ -29,9 +29,10 @@ typedef struct {
 } Graph;
 
 static size_t used;
+static unsigned allowed;  // bytes of shared memory that a launch of shift_wide may give
 
 static int of_kernel(Shift *shift, const char *name, unsigned grid, unsigned block, void **parameters) {
-  if (!grid || !block || strcmp(name, "shift")) return INVALID_VALUE;
+  if (!grid || !block || (strcmp(name, "shift") && strcmp(name, "shift_wide"))) return INVALID_VALUE;
   *shift = (Shift){*(float **)parameters[0], *(float **)parameters[1], *(float *)parameters[2], grid * block};
   return SUCCESS;
 }
@@ -55,6 +56,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 38: *value = 4 << 20; break;     // L2 cache
     case 75: *value = 8; break;           // compute capability
     case 76: *value = 0; break;
+    case 97: *value = 163 << 10; break;   // shared memory that a launch may give
     default: return INVALID_VALUE;
   }
   return SUCCESS;
@@ -94,6 +96,10 @@ int cuStreamSynchronize(void *stream) { return stream ? SUCCESS : INVALID_VALUE;
 int cuEventCreate(void **event, unsigned flags) { return *event = malloc(1), SUCCESS; }
 int cuEventRecord(void *event, void *stream) { return event && stream ? SUCCESS : INVALID_VALUE; }
 int cuEventSynchronize(void *event) { return event ? SUCCESS : INVALID_VALUE; }
+int cuEventQuery(void *event) {
+  static int asked;
+  return !event ? INVALID_VALUE : asked++ % 2 ? SUCCESS : NOT_READY;
+}
 int cuEventElapsedTime(float *milliseconds, void *start, void *end) { return *milliseconds = 1.5f, SUCCESS; }
 int cuEventDestroy(void *event) { return free(event), SUCCESS; }
 
@@ -106,10 +112,14 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   if (!strncmp(name, "lost", 4)) return NOT_FOUND;
   return *function = strdup(name), SUCCESS;
 }
+int cuFuncSetAttribute(void *function, int attribute, int value) {
+  return attribute == 8 && value <= 163 << 10 ? (allowed = value, SUCCESS) : INVALID_VALUE;
+}
+static unsigned gives(const char *name) { return strcmp(name, "shift_wide") ? 0 : allowed; }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **parameters, void **extra) {
   Shift shift;
-  if (gy * gz * by * bz != 1 || shared || !stream || extra) return INVALID_VALUE;
+  if (gy * gz * by * bz != 1 || shared != gives(function) || !stream || extra) return INVALID_VALUE;
   const int status = of_kernel(&shift, function, gx, bx, parameters);
   if (!status) run(&shift);
   return status;
@@ -117,6 +127,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
 
 static int set(Shift *shift, const Node *node) {
   if (node->grid[1] * node->grid[2] * node->block[1] * node->block[2] != 1) return INVALID_VALUE;
+  if (node->shared != gives(node->function)) return INVALID_VALUE;
   return of_kernel(shift, node->function, node->grid[0], node->block[0], node->parameters);
 }
 int cuGraphCreate(void **graph, unsigned flags) { return *graph = calloc(1, sizeof(Graph)), SUCCESS; }
@@ -153,7 +164,7 @@ static const struct {
     F(cuDeviceGetAttribute), F(cuDevicePrimaryCtxRetain), F(cuCtxSetCurrent), F(cuMemGetInfo), F(cuMemAlloc),
     F(cuMemFree), F(cuMemHostAlloc), F(cuMemFreeHost), F(cuMemcpyHtoDAsync), F(cuMemcpyDtoHAsync), F(cuMemcpyDtoDAsync),
     F(cuStreamCreate), F(cuStreamSynchronize), F(cuEventCreate), F(cuEventRecord), F(cuEventSynchronize),
-    F(cuEventElapsedTime), F(cuEventDestroy), F(cuModuleLoadData), F(cuModuleUnload), F(cuModuleGetFunction),
+    F(cuEventElapsedTime), F(cuEventQuery), F(cuFuncSetAttribute), F(cuEventDestroy), F(cuModuleLoadData), F(cuModuleUnload), F(cuModuleGetFunction),
     F(cuLaunchKernel), F(cuGraphCreate), F(cuGraphAddKernelNode), F(cuGraphInstantiate),
     F(cuGraphExecKernelNodeSetParams), F(cuGraphLaunch), F(cuGraphExecDestroy), F(cuGraphDestroy), F(cuGetErrorString),
     {"cuGraphInstantiateWithFlags", (void *)cuGraphInstantiate},

@@ -22,19 +22,20 @@ import numpy as np
 import minigrad
 from minigrad.dtype import float32
 from minigrad.errors import CompileError, LaunchError, OutOfMemoryError
-from minigrad.kernel.ir import Apply, Array, For, Kernel, Load, Scalar, Store
+from minigrad.kernel.ir import Alloc, Apply, Array, For, Kernel, Load, Scalar, Store
 from minigrad.runtime import nvrtc
 from minigrad.runtime.cuda_driver import CudaError
 from minigrad.runtime.device import get_device
 from minigrad.runtime.native import Step
 from minigrad.symbolic import num, var
 
-def shift(name="shift"):
+def shift(name="shift", shared=0):
     x, y, s = Array("x", float32, 64), Array("y", float32, 64, written=True), Scalar("s", float32, 0)
     p, t = var("p", 0, 3), var("t", 0, 15)
     body = (Store(y, 16 * p + t, Apply("ADD", (Load(x, 16 * p + t), s), float32)),)
     block = For(t, num(0), num(16), 1, "block", body)
-    return Kernel(name, (x, y), (s,), For(p, num(0), num(4), 1, "grid", (block,)))
+    tiles = [Alloc(Array("tile", float32, shared, "shared"))] if shared else []
+    return Kernel(name, (x, y), (s,), For(p, num(0), num(4), 1, "grid", (*tiles, block)))
 
 def message(kind, function):
     try:
@@ -56,6 +57,20 @@ for numbers in ((1, 2), (1, 2), (1, 2), (10, 20)):
     d.copyout(y)
     print(np.array_equal(y, x + sum(numbers)), len(plan.graphs))
 print(plan.run_timed([a.address, b.address, c.address], (1, 2)))
+wide, = gpu.compile([shift("shift_wide", 20000)])
+gpu.launch(wide, [a.address, b.address], [7.0], 4)
+plan = gpu.native([Step(wide, (0, 1), (0,), 4), Step(wide, (1, 2), (1,), 4)], 3, "dd")
+for numbers in ((1, 2), (1, 2), (1, 2)):
+    plan.run([a.address, b.address, c.address], numbers)
+c.copyout(y)
+print(np.array_equal(y, x + 3), message(CompileError, lambda: gpu.compile([shift("shift_over", 50000)]))[:96])
+told = []
+words = gpu.allocate(8)
+words.copyin(np.array([5]))
+print(gpu.tell_later(words, lambda found: told.append(found.tolist())))
+for _ in range(2):
+    gpu.settle()
+    print(told)
 large = np.arange(3 << 20, dtype=np.int32)
 buffer = gpu.allocate(large.nbytes)
 buffer.copyin(large)
@@ -67,7 +82,7 @@ print(message(LaunchError, lambda: gpu.launch(bad, [a.address, b.address], [1.0]
 print(message(CompileError, lambda: gpu.compile([shift("lost")])).replace(bad.source, ""))
 print(message(OutOfMemoryError, lambda: gpu.allocate(1 << 30))[:59])
 print(message(CudaError, lambda: gpu.queue.driver.properties(3)))
-del plan, program, bad, buffer, a, b, c, d
+del plan, program, bad, wide, words, buffer, a, b, c, d
 gc.collect()
 minigrad.cuda.empty_cache()
 minigrad.cuda.synchronize()
@@ -81,6 +96,10 @@ True 1
 True 1
 True 1
 [0.0015, 0.0015]
+True device CUDA cannot compile kernel shift_over: 200000 bytes of shared memory: CUDA error: invalid
+True
+[]
+[[5]]
 True 64
 CUDA error: invalid argument (CUDA_ERROR_INVALID_VALUE) in kernel unknown on device CUDA
 device CUDA cannot compile kernel lost: CUDA error: named symbol not found (CUDA_ERROR_NOT_FOUND)
