@@ -119,13 +119,15 @@ def _on_gpu(chosen: Chosen) -> Iterator[Steps]:
     steps = chosen.steps
     for step in steps.named("multiply") + steps.named("matrix") + steps.named("warpgroup"):
         yield from _tiles(steps, step)
+        if not steps.named("group"):
+            yield steps + [Step("group", (step.args[0], 8))]
     if steps.named("matrix") or steps.named("warpgroup"):
         yield from _pipelines(chosen)
     for i, step in enumerate(steps.all):
         before, after = steps.all[:i], steps.all[i + 1:]
         if step.name in ("keep", "coalesce", "lanes", "split", "accumulate") and chosen.strategy != "contraction":
             yield Steps((*before, *after))
-        if step.name in ("block", "grid", "lanes", "split", "accumulate"):
+        if step.name in ("block", "grid", "lanes", "split", "accumulate", "group"):
             for factor in (2, .5):
                 yield Steps((*before, _times(step, factor), *after))
     if chosen.strategy == "map" and chosen.sizes and not steps.named("lanes"):

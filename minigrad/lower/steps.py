@@ -20,7 +20,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
     "join": ("axis", "..."), "pair": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
     "matrix": ("axis", "count", "axis", "count"), "warpgroup": ("axis", "count", "axis", "count"),
-    "pipeline": ("axis", "count"),
+    "pipeline": ("axis", "count"), "group": ("axis", "count"),
 }
 """The steps, and what each takes; ``minigrad.steps`` says what they do."""
 
@@ -91,7 +91,8 @@ def parse(text: str) -> Steps:
     minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
 parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
 multiply(axis, count, axis, count), join(axis, ...), block(count), grid(count), coalesce(axis), \
-matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), pipeline(axis, count)
+matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), pipeline(axis, count), \
+group(axis, count)
     """
     found: list[Step] = []
     at = 0

@@ -28,6 +28,12 @@ LANES = 4
 COPY = 6.0
 """Products that copying an element of an operand to shared memory costs as much as."""
 
+GROUP = 8
+"""Tiles of a group of workgroups. Nobody has measured it."""
+
+SEVERAL = 2
+"""Tiles for each multiprocessor from which their order counts."""
+
 MEETING = 30.0
 """Products that a barrier costs each thread as much as."""
 
@@ -76,7 +82,9 @@ class Side:
 @dataclass(eq=False)
 class Tiling:
     """The sizes of a contraction: ``threads`` threads multiply tiles of ``rows.block`` × ``depth`` and ``depth`` ×
-    ``columns.block``. ``outer``: axes of which each point is a contraction of its own."""
+    ``columns.block``. ``outer``: axes of which each point is a contraction of its own. ``group``: workgroups next to
+    each other take so many tiles side by side along the rows before the next along the columns, so that those that run
+    at a time read less."""
 
     body: Body
     reduction: Reduction
@@ -86,6 +94,7 @@ class Tiling:
     k: list[Axis]
     threads: int
     depth: int = 1
+    group: int = 1
 
     @property
     def length(self) -> int:
@@ -158,6 +167,7 @@ class Tiling:
         found = [self.multiplied(m, n), Step("split", (m, self.rows.block)), Step("split", (n, self.columns.block)),
                  Step("split", (k, self.depth))]
         found += [Step("lanes", (n, self.columns.lanes))] * (self.columns.lanes > 1)
+        found += [Step("group", (m, self.group))] * (self.group > 1)
         return found + [Step("keep", (name, "shared")) for name, side in (("a", self.rows), ("b", self.columns))
                         if side.copied]
 
@@ -170,7 +180,7 @@ PRODUCTS = ("multiply", "matrix", "warpgroup")
 """Steps that say how many rows and columns are multiplied at a time."""
 
 STEPS = Strategy("contraction", ("block", "multiply", "matrix", "warpgroup", "split", "lanes", "keep",
-                                   "pipeline"),
+                                   "pipeline", "group"),
                  (("a", "shared"), ("b", "shared")))
 
 
@@ -193,6 +203,20 @@ def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], thr
     if tiling.length < 4 or min(rows.size, columns.size) < 2 or rows.size * columns.size < 16:
         return None
     return _with_sizes(tiling, threads)
+
+
+def in_groups(tiling: Tiling, threads: Threads, space: Space, given: Steps | None) -> Tiling:
+    """The tiling with the order in which workgroups take tiles: as steps say, or in groups, where there are several
+    tiles for each multiprocessor. ``ScheduleError`` where tiles are no whole groups."""
+    blocks, m = tiling.rows.blocks, space.name(tiling.rows.axes[-1])
+    if given is not None:
+        group = given.count("group", m)
+        if given.named("group") and (blocks % group or not threads.divide or given.named("group")[0].args[0] != m):
+            raise ScheduleError(f"{given.named('group')[0]}: there are {blocks} tiles along the rows, {m}, and groups "
+                                "divide them, in a product that is a kernel of its own")
+        return replace(tiling, group=group)
+    several = threads.divide and tiling.tiles > SEVERAL * threads.target.parallel_min and tiling.columns.blocks > 1
+    return replace(tiling, group=GROUP) if several and blocks > GROUP and blocks % GROUP == 0 else tiling
 
 
 def _product_step(steps: Steps) -> Step:

@@ -13,9 +13,9 @@ from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Scalar, Statement
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.contraction import PRODUCTS, find_tiling
+from minigrad.lower.gpu.contraction import PRODUCTS, find_tiling, in_groups
 from minigrad.lower.gpu.map import map_stage
-from minigrad.lower.gpu.matrix import find_matrix_tiling
+from minigrad.lower.gpu.matrix import MatrixTiling, find_matrix_tiling
 from minigrad.lower.gpu.matrix_tile import matrix_stage
 from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
@@ -90,9 +90,11 @@ def _product(work: Work[Threads]) -> Lowering | None:
     tiling = find_tiling(work.body, *work.axes, work.where, work.space, work.given)
     if tiling is None:
         return None
-    by_matrix = find_matrix_tiling(tiling, work.where, work.space, work.given)
-    return contraction_stage(tiling, work.where, work.space) if by_matrix is None else (
-        matrix_stage(by_matrix, work.where, work.space))
+    tiling = find_matrix_tiling(tiling, work.where, work.space, work.given) or tiling
+    tiling = in_groups(tiling, work.where, work.space, work.given)
+    if isinstance(tiling, MatrixTiling):
+        return matrix_stage(tiling, work.where, work.space)
+    return contraction_stage(tiling, work.where, work.space)
 
 
 STRATEGIES: tuple[Row[Threads], ...] = (

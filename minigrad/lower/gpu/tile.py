@@ -72,10 +72,11 @@ class Writer:
             assert tile is not None, "the tiling was made for this much memory"
             self.tiles[side] = tile
         space = [x for x in tiling.outer if x.size > 1]
-        for stem, side in (("m", self.rows), ("n", self.columns)):
-            block = self._axis(stem, side.blocks)
-            self.first[side] = block.var * side.block
-            space += [block] if block.size > 1 else []
+        down, across = self._axis("m", self.rows.blocks // tiling.group), self._axis("n", self.columns.blocks)
+        inside = self._axis("m", tiling.group)
+        self.first = {self.rows: (down.var * tiling.group + inside.var) * self.rows.block,
+                      self.columns: across.var * self.columns.block}
+        space += [block for block in (down, across, inside) if block.size > 1]
         work = tiling.length * self.rows.size * self.columns.size * prod(x.size for x in tiling.outer)
         steps = Steps(tuple(tiling.steps_of_tile(named)))
         if not self.threads.divide:

@@ -18,6 +18,7 @@ from minigrad.kernel.compute import round_to_tf32
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Alloc, Copy, For, Load, Multiply
 from minigrad.kernel.shared import SharedLayout
+from minigrad.kernel.show import show
 from minigrad.kernel.verify import verify
 from minigrad.kernel.walk import all_values, statements
 from minigrad.lower import lower
@@ -212,6 +213,46 @@ def test_tiles_fit_registers_and_shared_memory(size, dtype, pipeline):
     assert len(copies) == 2 * pipeline * ahead, "each operand in all tiles but one before the loop, and in the loop"
     if m >= 1024:
         assert "matrix(" in lowered.strategies[0] and lowered.iterations >= target.parallel_min
+
+
+# --- the order of tiles
+
+
+def in_groups(text: str, group: int, target=NARROW):
+    return stepped(f"{text}, group(x0, {group})" if group else text, target)
+
+
+@pytest.mark.parametrize("steps", [
+    "block(32), matrix(x0, 16, x1, 16), split(r0, 16), keep(a, shared), keep(b, shared)",
+    "block(64), multiply(x0, 2, x1, 2), split(x0, 16), split(x1, 16), split(r0, 8), keep(a, shared), keep(b, shared)"])
+def test_workgroups_take_tiles_in_groups(steps, rng):
+    a, b, values, x, y = operands(90, 40, 32, False, True, rng)  # 6 tiles by 3
+    want, orders = None, []
+    for group in (0, 2, 3, 6):
+        node, target = matmul(a, b), in_groups(steps, group)
+        got = run(spec_of(node), values, target=target)[node]
+        assert want is None or np.array_equal(got, want)
+        want, lowered = got, lower(spec_of(node), target)
+        (note,) = lowered.strategies
+        assert (f"group(x0, {group})" in note) == bool(group) and "18 workgroups" in note
+        orders.append(show(lowered.kernel).split("block t0")[0])
+    np.testing.assert_allclose(want.astype("f8"), wide(x) @ wide(y), 1e-3, 1e-3)
+    assert len(set(orders)) == 4
+    for bad in (4, 5):
+        with pytest.raises(ScheduleError, match="there are 6 tiles along the rows, x0, and groups divide"):
+            lower(spec_of(matmul(a, b)), in_groups(steps, bad))
+    with pytest.raises(ScheduleError, match="there are 6 tiles along the rows, x0"):
+        lower(spec_of(matmul(a, b)), stepped(f"{steps}, group(x1, 3)"))
+
+
+def test_many_tiles_are_taken_in_groups():
+    def steps(size: int) -> str:
+        return lower(spec_of(matmul(*[buffer((size, size), float16)] * 2)), CUDA).strategies[0]
+
+    assert "group(x0, 8)" in steps(4096) and "group(" not in steps(1024)
+    chosen = Chosen.read(steps(4096))
+    assert chosen is not None
+    assert {s.count("group", "x0") for s in neighbours(chosen, CUDA)} == {4, 8, 16}
 
 
 # --- pipelines
