@@ -91,4 +91,4 @@ class Copy:
 def find_factor(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) -> Factor | None:
     """The factor of a sum of products that each row reads again; None if the stage sums none."""
     product = None if body.gathers else find_product(body, kept, domains)
-    return None if product is None or not product.k else Factor(body, domains[0], product)
+    return None if product is None or not product.k else Factor(body, domains[0], product.across(body))

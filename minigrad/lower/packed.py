@@ -14,7 +14,7 @@ from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.map import map_stage
-from minigrad.lower.nest import ZERO
+from minigrad.lower.nest import ZERO, when
 from minigrad.lower.tiling import Operand, Tiling
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, as_sym, both, minimum, num
@@ -41,15 +41,29 @@ class Packed:
         return Load(self.array, position * self.across + dot(k, self.along) + self.offset)
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of a block: axes to copy them with, the position in the block, the operand's axes in terms of these, what
+    must hold of an element to be there, and when they are copied at all."""
+
+    axes: list[Axis]
+    index: Sym
+    mapping: dict[Sym, Sym]
+    inside: list[Sym]
+    condition: Sym | None = None
+
+
 class Packing:
     """Copies of operands, for the block of rows, of columns and of K that a writer stands at: ``height`` rows from
-    ``first_row``, ``block_width`` columns from ``first_column``, or panel ``panels``; block ``k_block`` of K."""
+    ``first_row``, ``block_width`` columns from ``first_column``, or panel ``panels``; block ``k_block`` of K.
+    ``last_columns``: whether it is the last of several blocks of columns."""
 
     def __init__(self, tiling: Tiling) -> None:
         self.tiling, self.body, self.names = tiling, tiling.body, tiling.body.names
         self.dtype = tiling.reduction.value.dtype
         self.height, self.block_width = 1, 1
         self.first_row, self.first_column, self.k_block = ZERO, ZERO, ZERO
+        self.last_columns: Sym | None = None
         self.panels: Axis | None = None
         if tiling.panel and tiling.panel < tiling.columns[0].size:
             self.panels = self.axis("n", -(-tiling.columns[0].size // tiling.panel))
@@ -75,19 +89,20 @@ class Packing:
         flat = dot([x.var for x in k_axes], strides)
         deep = prod(x.size for x in k_axes)
         if rows:
-            local = [self.axis("m", self.height)]
+            local = self.axis("m", self.height)
             origin = self._origin(self.first_row, self.height, tiling.m.size, statements)
-            mapping[tiling.m.var] = origin + local[0].var
-            index = local[0].var * deep + flat
+            mapping[tiling.m.var] = origin + local.var
             packed = Packed(self._packed_array("a", self.height * deep), deep, strides, origin)
-        else:
-            local, index, extra, origin = self._panel_axes(mapping, statements)
-            guards += extra
-            index = index + flat * self.block_width
-            packed = Packed(self._packed_array("b", deep * self.block_width), 1,
-                            [n * self.block_width for n in strides], origin)
-        partial = not rows and tiling.panel and tiling.extent % tiling.lanes
-        self._copy(operand, packed.array, index, [*k_axes, *local], mapping, guards, bool(partial), statements)
+            statements += self._copy(operand, packed.array, local.var * deep + flat, [*k_axes, local], mapping, guards)
+            return packed
+        origin, parts = self._panel() if tiling.panel else self._column_parts(statements)
+        packed = Packed(self._packed_array("b", deep * self.block_width), 1, [n * self.block_width for n in strides],
+                        origin)
+        copied = [(part, self._copy(operand, packed.array, part.index + flat * self.block_width,
+                                    [*k_axes, *part.axes], {**mapping, **part.mapping}, [*guards, *part.inside],
+                                    bool(tiling.panel and tiling.extent % tiling.lanes))) for part in parts]
+        (_, (alloc, *_)), *_ = copied
+        statements += [alloc, *[s for part, (_, *made) in copied for s in when(part.condition, made)]]
         return packed
 
     def _pack_windows(self, operand: Operand, k_axes: list[Axis], mapping: dict[Sym, Sym], guards: list[Sym],
@@ -118,13 +133,14 @@ class Packing:
         past = -tiling.extent % tiling.lanes
         array = self.scratch("b", plane * prod(own.size for _, own in planes) + past)
         index = dot([own.var for _, own in planes], [n * plane for n in held]) + dot([x.var for x in places], pitches)
-        self._copy(operand, array, index, [*(own for _, own in planes), *places], mapping, guards, past > 0, statements)
+        axes = [*(own for _, own in planes), *places]
+        statements += self._copy(operand, array, index, axes, mapping, guards, past > 0)
         return Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
 
     def _copy(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
-              guards: Sequence[Sym], clear: bool, statements: list[Statement]) -> None:
-        """Loops that store an operand's value over ``axes``, 0 where a guard fails; ``clear``: not all of the array is
-        stored."""
+              guards: Sequence[Sym], clear: bool = False) -> list[Statement]:
+        """The array, then loops that store an operand's value over ``axes``, 0 where a guard fails; ``clear``: not all
+        of the array is stored."""
         body = self.body
         guard = both(*guards) if guards else None
         copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
@@ -133,8 +149,8 @@ class Packing:
             copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
         inner = Body(self.names, tuple([(x.var, x.size) for x in axes if x.size != 1]), (Output(array, index, value),),
                      (), gathers, body.status)
-        statements += [Alloc(array, Const(0, array.dtype) if clear else None),
-                       *map_stage(inner, self.tiling.target, divide=False).statements]
+        return [Alloc(array, Const(0, array.dtype) if clear else None),
+                *map_stage(inner, self.tiling.target, divide=False).statements]
 
     def _word(self, operand: Operand, mapping: Mapping[Sym, Sym], guards: Sequence[Sym]) -> Value:
         """Two neighbours of an operand along K, the first in the upper half of a word."""
@@ -169,19 +185,27 @@ class Packing:
         statements.append(LetIndex(origin, Index(minimum(first, num(extent - count)), int64)))
         return origin
 
-    def _panel_axes(self, mapping: dict[Sym, Sym],
-                    statements: list[Statement]) -> tuple[list[Axis], Sym, list[Sym], Sym]:
-        """The columns of a block: axes to copy them with, the position in the block, what must hold, and where the
-        copy begins."""
-        tiling = self.tiling
-        if not tiling.panel:
-            own = self.axis("n", self.block_width)
-            origin = self.first_column
-            if tiling.n.size % tiling.lanes == 0:
-                origin = self._origin(self.first_column, self.block_width, tiling.n.size, statements)
-            mapping[tiling.n.var] = origin + own.var
-            inside = mapping[tiling.n.var] < tiling.n.size
-            return [own], own.var, [] if inside.lo == 1 else [inside], origin
+    def _column_parts(self, statements: list[Statement]) -> tuple[Sym, list[_Columns]]:
+        """Where the copy of a block's columns begins, and the columns: those that every block has, and those that the
+        last one has beside them."""
+        tiling, width, n = self.tiling, self.tiling.column_tiles * self.tiling.width, self.tiling.n
+        origin = self.first_column
+        if n.size % tiling.lanes == 0:
+            origin = self._origin(self.first_column, self.block_width, n.size, statements)
+        cuts: list[tuple[int, int, Sym | None]] = [(0, self.block_width, None)]
+        if self.last_columns is not None and self.block_width > width:
+            cuts = [(0, width, None), (width, self.block_width - width, self.last_columns)]
+        parts = []
+        for begin, count, condition in cuts:
+            own = self.axis("n", count)
+            at = origin + own.var + begin
+            inside = at < n.size
+            parts.append(_Columns([own], own.var + begin, {n.var: at}, [] if inside.lo == 1 else [inside], condition))
+        return origin, parts
+
+    def _panel(self) -> tuple[Sym, list[_Columns]]:
+        """The same for a panel of several axes of columns."""
+        tiling, mapping = self.tiling, {}
         axes = [self.axis("n", tiling.panel), *[self.axis("n", x.size) for x in tiling.columns[1:]]]
         flat = dot([own.var for own in axes], tiling.pitches)
         for axis, own in zip(tiling.columns, axes, strict=True):
@@ -189,4 +213,4 @@ class Packing:
         first = (self.panels.var * tiling.panel if self.panels else ZERO) + axes[0].var
         mapping[tiling.columns[0].var] = first
         inside = first < tiling.columns[0].size
-        return axes, flat, [] if inside.lo == 1 else [inside], ZERO
+        return ZERO, [_Columns(axes, flat, mapping, [] if inside.lo == 1 else [inside])]

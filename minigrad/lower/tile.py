@@ -143,6 +143,7 @@ class _Writer(Packing):
         self.height, self.block_width = min(height, tiling.m.size), width
         self.first_row = block_m.var * (tiling.row_tiles * tiling.rows) if block_m.size > 1 else ZERO
         self.first_column = block_n.var * (tiling.column_tiles * tiling.width) if block_n.size > 1 else ZERO
+        self.last_columns = eq(block_n.var, num(block_n.size - 1)) if block_n.size > 1 else None
         blocks = [*tiling.k[:tiling.cut], *([self.axis("k", tiling.depths)] if tiling.depths > 1 else [])]
         self.k_block = blocks[-1].var if tiling.depths > 1 else ZERO
         sums: Array | None = None

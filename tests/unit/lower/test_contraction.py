@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import bfloat16, float16, float64, int32, int64
+from minigrad.kernel.ir import If, Store
+from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.lower.steps import parse
 from minigrad.ops import Op
@@ -57,6 +59,27 @@ def test_vector_axis_is_where_the_result_is_contiguous(rng):
     a, b, values, x, y = operands(20, 48, 30, False, False, rng)
     node = matmul(a, b).permute((1, 0))
     check([node], values, [(x.astype("f8") @ y).T.astype("f")], 1e-4, native=True)
+
+
+def test_of_few_rows_across_the_sum_and_many_columns_along_it_the_rows_are_copied(rng):
+    """Vectors run along the sum, whichever factor lies across it."""
+    a, b, values, x, y = operands(5, 301, 200, True, True, rng)
+    node = matmul(a, b)
+    check([node], values, [(x.astype("f8") @ y).astype("f")], 1e-4, native=True)
+    (note,) = lower(spec_of(node), AVX512).strategies
+    assert note.startswith("rows over x0 = 5, x1 = 301, r0 = 200: lanes(r0, 16)") and "keep(b, scratch)" in note
+
+
+@pytest.mark.parametrize("size", [(40, 300, 130), (33, 1001, 300)])
+def test_blocks_of_columns_copy_their_own(size, rng):
+    """Those that are no whole tile belong to the last block: the others do not copy as many more."""
+    a, b, values, x, y = operands(*size, False, True, rng)
+    spec = spec_of(matmul(a, b))
+    check(spec, values, [(x.astype("f8") @ y).astype("f")], 1e-4, native=True)
+    kernel = lower(spec, AVX512).kernel
+    copies = [{s.array for s in statements(inside) if isinstance(s, Store) and s.array.name.startswith("b")}
+              for inside in ([kernel.loop], *(x.then for x in statements([kernel.loop]) if isinstance(x, If)))]
+    assert copies[0] and any(copies[1:])
 
 
 def test_batches(rng):

@@ -46,6 +46,7 @@ def nodes():
     yield "long product", product(buffer((300, 1100)), buffer((1100, 130)))
     yield "turned product", matmul(a, buffer((33, 70)))
     yield "narrow product", product(buffer((130, 400)), buffer((400, 6)))
+    yield "narrow product, turned", matmul(buffer((400, 6)).permute((1, 0)), buffer((130, 400)))
     rows, columns = buffer((3, 20, 1, 70)), buffer((3, 1, 33, 70))
     yield "batched", rows.expand((3, 20, 33, 70)).binary(Op.MUL, columns.expand((3, 20, 33, 70))).reduce(Op.SUM, (3,))
     yield "convolution", convolution()
