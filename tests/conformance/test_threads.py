@@ -36,6 +36,14 @@ def _long_sum(device: str) -> list[LazyBuffer]:
     return [x.reduce(Op.SUM, (0,)), x.binary(Op.MUL, x).reduce(Op.SUM, (0,))]
 
 
+def _scans(device: str) -> list[LazyBuffer]:
+    """Parts of a few long rows side by side; columns across memory, a step of many at a time."""
+    s = Source(device, float32, "plain", 6)
+    tall = s.leaf((300, 2_000))
+    return [s.leaf((3, 90_001)).unary(Op.SIN).scan(Op.SUM, 1), tall.scan(Op.SUM, 0),
+            s.leaf((70, 60, 90)).scan(Op.SUM, 1)]
+
+
 def _scatter(device: str) -> list[LazyBuffer]:
     s = Source(device, float32, "plain", 4)
     at = indexes(np.random.default_rng(0).integers(0, 50, 4_000), device)
@@ -56,7 +64,7 @@ def _collisions(device: str) -> list[LazyBuffer]:
             added(7, 60_001, 1), added(3, 40_000, 9)]
 
 
-@pytest.mark.parametrize("build", [_rows, _matmul, _long_sum, _scatter, _collisions])
+@pytest.mark.parametrize("build", [_rows, _matmul, _long_sum, _scans, _scatter, _collisions])
 def test_large_programs(build) -> None:
     found = []
     for threads in (1, 2, 3, 5):
