@@ -12,7 +12,6 @@ import numpy as np
 
 from minigrad.dtype import DType, float64
 from minigrad.kernel.ir import DOT2, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
-from minigrad.kernel.walk import values
 from minigrad.ops import KERNEL_OPS, Op, cast
 
 
@@ -32,12 +31,12 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
     if isinstance(op, Function):
         done: dict[int, np.ndarray] = {id(p): x.view(p.dtype.numpy)  # bits are given as a half type, and the reverse
                                        for p, x in zip(op.parameters, operands, strict=True)}
-        for v in values([op.value]):
+        for v in op.values:
             if isinstance(v, Apply):
                 done[id(v)] = apply(v.op, [done[id(s)] for s in v.srcs], v.dtype)
             elif isinstance(v, Const):
                 done[id(v)] = constant(v)
-        return done[id(op.value)].view(dtype.numpy)
+        return done[id(op.values[-1])].view(dtype.numpy)
     if op == Op.CAST:
         return cast(operands[0], dtype)
     if op == Op.BITCAST:

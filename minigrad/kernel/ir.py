@@ -5,6 +5,7 @@ Next: ``walk.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -116,14 +117,15 @@ floats C's fmod."""
 
 
 class Function(str):
-    """An op that is written in others: its name, and what it is: ``value`` of ``parameters``."""
+    """An op that is written in others: its name, its ``parameters``, and the ``values`` to compute from them, operands
+    first. The last one is what it gives."""
 
     parameters: tuple[Local, ...]
-    value: Value
+    values: Sequence[Value]
 
-    def __new__(cls, name: str, parameters: tuple[Local, ...], value: Value) -> Function:
+    def __new__(cls, name: str, parameters: tuple[Local, ...], values: Sequence[Value]) -> Function:
         made = super().__new__(cls, name)
-        made.parameters, made.value = parameters, value
+        made.parameters, made.values = parameters, values
         return made
 
 

@@ -155,7 +155,7 @@ def functions(nest: Kernel | Iterable[Statement]) -> dict[str, Function]:
 
     def add(op: str) -> None:
         if isinstance(op, Function) and op not in found:
-            for v in values([op.value]):
+            for v in op.values:
                 if isinstance(v, Apply):
                     add(v.op)
             found[op] = op

@@ -138,10 +138,10 @@ class CStyleRenderer(Language):
     def definition(self, f: Function) -> str:
         """A function's text."""
         self.lines, self.indent, self.parts, self.short = [], 1, 0, {}
-        self.line(f"return {self.value(f.value)};")
+        self.line(f"return {self.value(f.values[-1])};")
         parameters = ", ".join([f"{self.register(p.dtype)} {p.name}" for p in f.parameters])
         body = f" {self.lines[0].strip()} " if len(self.lines) == 1 else "\n".join(["", *self.lines, ""])
-        return f"{self.function}{self.register(f.value.dtype)} {f}({parameters}) {{{body}}}"
+        return f"{self.function}{self.register(f.values[-1].dtype)} {f}({parameters}) {{{body}}}"
 
     def line(self, text: str) -> None:
         self.lines.append("  " * self.indent + text)

@@ -77,12 +77,12 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
 def call(w: Writer, f: Function, operands: Sequence[Operand]) -> Operand:
     """A function's value for these operands, written out."""
     done = {id(p): a for p, a in zip(f.parameters, operands, strict=True)}
-    for v in values([f.value]):
+    for v in f.values:
         if isinstance(v, Apply):
             done[id(v)] = apply(w, v.op, v.dtype, [done[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
         elif isinstance(v, Const):
             done[id(v)] = constant(v.value, v.dtype)
-    return done[id(f.value)]
+    return done[id(f.values[-1])]
 
 
 def divide(w: Writer, op: str, a: Operand, b: Operand, dtype: DType) -> Operand:
@@ -93,11 +93,12 @@ def divide(w: Writer, op: str, a: Operand, b: Operand, dtype: DType) -> Operand:
 @cache
 def _division(op: str, dtype: DType, known: int | None) -> Function:
     a, b = Local("a", dtype), Local("b", dtype)
-    return Function(op, (a, b), by_constant(op, a, Const(known, dtype)) if known else divided(op, a, b))
+    made = by_constant(op, a, Const(known, dtype)) if known else divided(op, a, b)
+    return Function(op, (a, b), tuple(values([made])))
 
 
 _WORDS = Local("a", uint32), Local("b", uint32), Local("c", float32)
-_TWO_PRODUCTS = Function(DOT2, _WORDS, two_products(DOT2, *_WORDS))
+_TWO_PRODUCTS = Function(DOT2, _WORDS, tuple(values([two_products(DOT2, *_WORDS)])))
 
 
 def _dot2(w: Writer, a: Operand, b: Operand, total: Operand) -> Operand:

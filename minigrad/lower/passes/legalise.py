@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, uint16
 from minigrad.kernel.ir import DOT2, Apply, Const, Fold, Function, Kernel, Let, Local, Statement, Value
-from minigrad.kernel.walk import rebuild
+from minigrad.kernel.walk import rebuild, values
 from minigrad.lower.passes import definitions as defined
 from minigrad.lower.passes.expressions import cast
 from minigrad.ops import Op
@@ -91,13 +91,13 @@ class Legaliser:
             parameters = tuple([Local(letter, dtype) for letter, dtype in zip("abc", sources)])
             (body,) = rebuild((Let(name, write(*parameters)),), value=self.wrapped)
             assert isinstance(body, Let)
-            self.functions[name] = Function(name, parameters, body.value)
+            self.functions[name] = Function(name, parameters, tuple(values([body.value])))
         return self.functions[name]
 
     def call(self, name: str, write: Callable[..., Value], *srcs: Value) -> Value:
         """That function of these operands."""
         f = self.function(name, tuple([x.dtype for x in srcs]), write)
-        return Apply(f, srcs, f.value.dtype)
+        return Apply(f, srcs, f.values[-1].dtype)
 
     # --- what ``rebuild`` calls: operands are legal ------------------------------------------------------------------
 
