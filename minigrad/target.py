@@ -52,7 +52,8 @@ class Target:
 
     ``ahead``: instructions that it looks ahead: vectors side by side beyond these gain nothing and make long code.
 
-    ``native``: what it does that others are told step by step; ``"float16"``: it converts those to float32 and back.
+    ``native``: what it does that others are told step by step: ops such as EXP, which otherwise arrive as polynomials,
+    and ``"float16"`` if it converts that to float32 and back.
 
     ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
 
@@ -61,8 +62,7 @@ class Target:
     the dtypes whose tiles it multiplies in one instruction; ``pipeline``: how many tiles of an operand are in shared
     memory at once, one to multiply and the others on their way there, where copies go on by themselves (0: they
     don't); ``shared_at_launch``: shared memory that a kernel may have for that; ``together``: names of the dtypes that
-    four subgroups multiply together from shared memory; ``native_math``: exp, log, sin … are
-    functions of its language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
+    four subgroups multiply together from shared memory. ``vector_bytes`` is then the widest load of a thread.
 
     ``stops``: whether a run can stop before the first kernel that overwrites something, because an index was out of
     range.
@@ -92,7 +92,6 @@ class Target:
     pipeline: int = 0
     shared_at_launch: int = 0
     together: tuple[str, ...] = ()
-    native_math: bool = False
     stops: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     beam: int = 0
@@ -108,12 +107,15 @@ class Target:
         return max(1, self.vector_bytes // size)
 
 
+MATH = ("EXP", "LOG", "SIN", "COS", "TANH", "ERF", "POW")
+"""Functions that the languages of GPUs have."""
+
 SCALAR = Target("scalar", 8, 16, has_fma=True)
 AVX2 = Target("avx2", 32, 16, abreast=2, native=("float16",))
 AVX512 = Target("avx512", 64, 32, abreast=4, native=("float16",))
 NEON = Target("neon", 16, 32, abreast=4, native=("float16",))
-GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native_math=True)
+GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native=MATH)
 CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,
-              matrix=("float16", "bfloat16"), pipeline=3, shared_at_launch=163 << 10, native_math=True)
+              matrix=("float16", "bfloat16"), pipeline=3, shared_at_launch=163 << 10, native=MATH)
 SM_90A = replace(CUDA, name="sm_90a", pipeline=4, shared_at_launch=227 << 10, together=("float16", "bfloat16"))
 BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON, GPU, CUDA, SM_90A)}

@@ -25,6 +25,7 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
     """One scalar op on arrays of equal dtype, as a kernel computes it: FMA rounds once, MAXIMUM and MINIMUM of equal
     numbers give the first.
 
+    >>> from minigrad.dtype import float32
     >>> float(apply("FMA", [np.float32([1 + 2**-12])] * 2 + [np.float32([-1])], float32)[0]) == 2**-11 + 2**-24
     True
     """

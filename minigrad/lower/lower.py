@@ -22,7 +22,7 @@ from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block, choose_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
-from minigrad.lower.passes.transcendental import expand_powers, expand_transcendental
+from minigrad.lower.passes.transcendental import expand_transcendental
 from minigrad.lower.rows import rows_stage, runs_along_sum
 from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import scatter_stage
@@ -37,22 +37,19 @@ from minigrad.target import Target
 
 
 class Pass(NamedTuple):
-    """``run`` on the kernels of targets for which ``when`` holds."""
+    """``run`` on a kernel, and, if it is ``told``, what is native to the machine."""
 
-    run: Callable[[Kernel], Kernel]
-    when: Callable[[Target], bool]
+    run: Callable[..., Kernel]
     requires: str
     guarantees: str
+    told: bool = False
 
 
 PASSES: tuple[Pass, ...] = (
-    Pass(expand_transcendental, lambda target: not target.native_math, requires="nothing",
-         guarantees="exp, log, sin … are polynomials, which every machine computes to the same bits"),
-    Pass(expand_powers, lambda target: target.native_math, requires="nothing",
-         guarantees="no pow of integers is left, nor one that is a product, quotient or root"),
-    Pass(bind, lambda target: True, requires="nothing", guarantees="each value is computed once, and has a name if it "
-                                                                   "is used twice"),
-    Pass(hoist, lambda target: True, requires="bind", guarantees="what a loop does not change stands before it"),
+    Pass(expand_transcendental, requires="nothing", told=True,
+         guarantees="exp, log, sin … are native, or polynomials, which every machine computes to the same bits"),
+    Pass(bind, requires="nothing", guarantees="each value is computed once, and has a name if it is used twice"),
+    Pass(hoist, requires="bind", guarantees="what a loop does not change stands before it"),
 )
 """In order."""
 
@@ -87,11 +84,10 @@ def finish(made: Lowered, target: Target) -> Lowered:
     check = bool(config.get("VERIFY"))
     kernel = verify(made.kernel) if check else made.kernel
     for step in PASSES:
-        if step.when(target):
-            changed = step.run(kernel)
-            if check and changed is not kernel:
-                verify(changed)
-            kernel = changed
+        changed = step.run(kernel, target.native) if step.told else step.run(kernel)
+        if check and changed is not kernel:
+            verify(changed)
+        kernel = changed
     return Lowered(kernel, made.strategies, made.flops, made.work, made.iterations)
 
 

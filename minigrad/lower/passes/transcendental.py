@@ -1,10 +1,10 @@
 """Stage: lower, a pass. In: a kernel. Out: the kernel with EXP, LOG, SIN, COS, TANH, ERF and POW written in the other
-ops, so that every renderer gives the same bits. Requires: no half types in them. Guarantees: none of them is left.
+ops, so that every renderer gives the same bits. Requires: nothing. Guarantees: only what is native of them is left.
 Next: ``polynomials.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from minigrad.dtype import float32
 from minigrad.kernel.ir import Apply, Kernel, Value
@@ -39,8 +39,9 @@ from minigrad.lower.passes.trigonometry import cosine, sine
 from minigrad.ops import Op
 
 
-def expand_transcendental(kernel: Kernel) -> Kernel:
-    """Write every transcendental op in terms of the others, without branches, within 2 ulp for all operands.
+def expand_transcendental(kernel: Kernel, native: Collection[str] = ()) -> Kernel:
+    """Write every transcendental op that is not ``native`` in terms of the others, without branches, within 2 ulp for
+    all operands. Even of a native POW only those stay that are of floats and no product, quotient or root.
 
     exp, log, tanh and erf are a reduction and a minimax polynomial each; sin and cos reduce their operand exactly
     (float32 in float64 arithmetic, float64 in integers); pow has IEEE 754's special cases, integer POW those of
@@ -58,27 +59,11 @@ def expand_transcendental(kernel: Kernel) -> Kernel:
     >>> expand_transcendental(expanded) is expanded
     True
     """
-    if not any(v.__class__ is Apply and v.op in EXPANSIONS for v in all_values(kernel)):
+    expansions: dict[str, Callable[..., Value | None]] = {op: f for op, f in EXPANSIONS.items() if op not in native}
+    expansions.setdefault(Op.POW, short_power)
+    if not any(v.__class__ is Apply and v.op in expansions for v in all_values(kernel)):
         return kernel
-    return rebuild(kernel, value=_Expander(EXPANSIONS).value)
-
-
-def expand_powers(kernel: Kernel) -> Kernel:
-    """For languages that have exp, log, pow … of their own: write only those POW out that are products, quotients or a
-    root, because their exponent is a constant or they are of integers.
-
-    >>> from minigrad.dtype import int32
-    >>> from minigrad.kernel.ir import Array, Const, For, Load, Store
-    >>> from minigrad.symbolic import num, var
-    >>> a, i = Array("a", int32, 4, written=True), var("i", 0, 3)
-    >>> body = (Store(a, i, Apply("POW", (Load(a, i), Const(2, int32)), int32)),)
-    >>> kernel = Kernel("k", (a,), (), For(i, num(0), num(4), 1, "parallel", body))
-    >>> [v.op for v in all_values(expand_powers(kernel)) if isinstance(v, Apply)]
-    ['MUL']
-    """
-    if not any(v.__class__ is Apply and v.op == Op.POW for v in all_values(kernel)):
-        return kernel
-    return rebuild(kernel, value=_Expander({Op.POW: short_power}).value)
+    return rebuild(kernel, value=_Expander(expansions).value)
 
 
 class _Expander:

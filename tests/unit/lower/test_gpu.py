@@ -315,7 +315,7 @@ def test_entries_of_a_long_scatter_are_looked_up_together(mode, rows, entries, t
 def test_native_functions_stay():
     text = show(lower(spec_of(buffer((64,)).unary(Op.EXP)), GPU).kernel)
     assert "= exp(in0[" in text
-    assert "exp" not in show(lower(spec_of(buffer((64,)).unary(Op.EXP)), replace(GPU, native_math=False)).kernel)
+    assert "exp" not in show(lower(spec_of(buffer((64,)).unary(Op.EXP)), replace(GPU, native=())).kernel)
 
 
 @pytest.mark.parametrize("target", [GPU, TINY], ids=lambda t: t.name + str(t.workgroup))

@@ -18,9 +18,10 @@ from minigrad.kernel.walk import all_values
 from minigrad.lower.passes import polynomials
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.power import SHORT
-from minigrad.lower.passes.transcendental import EXPANSIONS, expand_powers, expand_transcendental
+from minigrad.lower.passes.transcendental import EXPANSIONS, expand_transcendental
 from minigrad.ops import SCALAR_OPS, Op
 from minigrad.symbolic import var
+from minigrad.target import MATH
 from tests.unit.render.harness import GCC, TARGETS, assert_same, bits, compile_c, compile_llvm
 from tests.unit.render.samples import kernel, loop
 
@@ -299,13 +300,13 @@ def test_none_is_left_and_a_kernel_without_them_is_kept():
 
 def test_a_language_with_functions_of_its_own_keeps_them():
     for op, arity, constants in ((Op.EXP, 1, ()), (Op.POW, 1, (2.7,))):
-        k = expand_powers(op_kernel("k", op, float64, 16, *constants, arity=arity))
+        k = expand_transcendental(op_kernel("k", op, float64, 16, *constants, arity=arity), MATH)
         assert [v.op for v in all_values(k) if isinstance(v, Apply)] == [op]
-    chosen = [v.op for v in all_values(expand_powers(op_kernel("k", Op.POW, float64, 16, arity=2)))
+    chosen = [v.op for v in all_values(expand_transcendental(op_kernel("k", Op.POW, float64, 16, arity=2), MATH))
               if isinstance(v, Apply)]
     assert chosen.count(Op.POW) == 1 and chosen.count(Op.EQ) >= len(SHORT), "the exponent may be one of those"
     for dtype, constants in ((int32, ()), (int32, (5,)), (float32, (3.0,)), (float32, (0.5,))):
-        k = expand_powers(op_kernel("k", Op.POW, dtype, 16, *constants, arity=2 - len(constants)))
+        k = expand_transcendental(op_kernel("k", Op.POW, dtype, 16, *constants, arity=2 - len(constants)), MATH)
         assert Op.POW not in {v.op for v in all_values(verify(bind(k))) if isinstance(v, Apply)}
 
 

@@ -143,7 +143,7 @@ def test_importing_it_loads_no_bindings(python):
 def test_offline_it_still_renders():
     offline = cuda.CudaDevice.offline()
     assert "__global__ void __launch_bounds__(16) shift(" in offline.source([shift()])
-    assert offline.target.workgroup and offline.target.native_math
+    assert offline.target.workgroup and offline.target.native
 
 
 # --- the GPU
