@@ -26,17 +26,18 @@ Lines = list[list[int]]
 """For each line of a text the numbers of nodes."""
 
 FIRST = 10
-"""Of LLVM's metadata, the number that stands for node 0; those below describe the module."""
+"""Of LLVM's metadata, the number that stands for node 0. 0 is the renderer's own, and those between describe the
+module."""
 
 DESCRIPTION = """
-!llvm.dbg.cu = !{{!0}}
-!llvm.module.flags = !{{!2}}
-!0 = distinct !DICompileUnit(language: DW_LANG_C99, file: !1, emissionKind: LineTablesOnly)
-!1 = !DIFile(filename: "nodes", directory: "")
-!2 = !{{i32 2, !"Debug Info Version", i32 3}}
-!3 = distinct !DISubprogram(name: "{name}", file: !1, line: 1, type: !4, spFlags: DISPFlagDefinition, unit: !0)
-!4 = !DISubroutineType(types: !5)
-!5 = !{{null}}
+!llvm.dbg.cu = !{{!1}}
+!llvm.module.flags = !{{!3}}
+!1 = distinct !DICompileUnit(language: DW_LANG_C99, file: !2, emissionKind: LineTablesOnly)
+!2 = !DIFile(filename: "nodes", directory: "")
+!3 = !{{i32 2, !"Debug Info Version", i32 3}}
+!4 = distinct !DISubprogram(name: "{name}", file: !2, line: 1, type: !5, spFlags: DISPFlagDefinition, unit: !1)
+!5 = !DISubroutineType(types: !6)
+!6 = !{{null}}
 """
 
 
@@ -215,8 +216,8 @@ def _at_the_end(text: str, lines: Lines) -> Lines:
 def _described(text: str, name: str) -> str:
     """An LLVM module whose instructions have numbers, with what LLVM must know of them."""
     used = sorted({int(n) for n in re.findall(r", !dbg !(\d+)$", text, re.MULTILINE)})
-    text = re.sub(r"^(define void @.*?) \{$", r"\1 !dbg !3 {", text, count=1, flags=re.MULTILINE)
-    places = [f"!{n} = !DILocation(line: {n}, column: 1, scope: !3)" for n in used]
+    text = re.sub(r"^(define void @.*?) \{$", r"\1 !dbg !4 {", text, count=1, flags=re.MULTILINE)
+    places = [f"!{n} = !DILocation(line: {n}, column: 1, scope: !4)" for n in used]
     return text + "\n" + DESCRIPTION.format(name=name) + "\n".join(places) + "\n"
 
 
