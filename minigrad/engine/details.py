@@ -56,8 +56,10 @@ class Details:
     def __init__(self, pending: Pending, free: Iterable[int], device: Device) -> None:
         self.device, self.target = device, target_of(device)  # as the settings have it now
         pending = real(pending)
-        self.model = Model.of(pending, free)
-        at = dict(self.model.stand_ins)
+        model = Model.of(pending, free)
+        at = dict(model.stand_ins)
+        # the copy has the stand-ins themselves; the nodes of the graph hold memory
+        self.model = replace(model, stand_ins={node: node for node in model.stand_ins.values()})
         for node in pending.order:
             if node not in at:
                 follow(node)

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
             else:
                 runpy.run_path(options.program, run_name="__main__")
     finally:
-        if hasattr(explained, "report") and not explained.report.kernels:
+        if explained is not None and hasattr(explained, "report") and not explained.report.kernels:
             print("no kernel has run: a program that imports torch is explained by -m minigrad.torch program.py",
                   file=sys.stderr)
         if path.exists():

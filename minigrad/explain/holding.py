@@ -27,10 +27,10 @@ class Holdings:
     >>> from minigrad.runtime.device import get_device
     >>> holdings = Holdings()
     >>> a, b = get_device("CPU").allocate(8), get_device("CPU").allocate(100)
-    >>> line = Site("f.py", 3, "exp", ()).owner
+    >>> line = Site("f.py", 3, "exp", ()).owner("value")
     >>> holdings.add([a, b], [line, line])
     >>> holdings.changes()
-    [(Site(file='f.py', number=3, call='', modules=(), phase='forward'), 108)]
+    [(Site(file='f.py', number=3, call='value', modules=(), phase='forward'), 108)]
     >>> del b
     >>> [held for _, held in holdings.changes()], holdings.changes()
     ([8], [])
@@ -58,6 +58,11 @@ class Holdings:
             found.key, found.owner, found.nbytes = key, owner, buffer.nbytes
             held[owner] = held.get(owner, 0) + buffer.nbytes
             changed.add(owner)
+
+    def find(self, buffer: Buffer, owner: Site) -> None:
+        """Note memory that no run has made, unless it has an owner."""
+        if id(buffer) not in self._buffers:
+            self.add([buffer], [owner])
 
     def changes(self) -> list[tuple[Site, int]]:
         """The owners that hold another number of bytes than when this was last asked, and how many."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Of the data's form."""
 
 
@@ -91,7 +91,9 @@ class Plan:
     how long that took; ``difference``: to the graph most like it that had a plan. ``tier``: 0 if generic kernels ran
     it. ``graphs``: it as it was recorded, and simplified; ``parts``: the lines that its nodes come from, with their
     shares of the nodes; ``apart``: for each
-    pair of neighbouring kernels why they are two."""
+    pair of neighbouring kernels why they are two. Bytes of a run: ``output_bytes`` it allocates for results,
+    ``arena_bytes`` for what lies between kernels, where ``reused_bytes`` are saved as values take the memory of others,
+    and ``donated_bytes`` as results overwrite what nobody needs any more."""
 
     device: str
     tier: int
@@ -99,6 +101,8 @@ class Plan:
     outputs: int
     output_bytes: int
     arena_bytes: int
+    reused_bytes: int
+    donated_bytes: int
     kernels: tuple[int, int]
     how: str
     seconds: float
@@ -114,7 +118,7 @@ class Run:
     """A run of a plan: from ``at`` on, each of its kernels for so long, asked for by a ``call`` at a line. ``how``:
     ``"planned"``, ``"cached"`` or ``"replayed"``. ``held``: bytes in use when it was over;
     ``owners``: pairs of a position in ``Report.owners`` and how many of them are its, for those for which that has
-    changed since the run before."""
+    changed since the run before. ``thread``: the number of the thread that asked, from 0 on."""
 
     at: float
     plan: int
@@ -125,15 +129,29 @@ class Run:
     seconds: list[float]
     held: int
     owners: list[tuple[int, int]]
+    thread: int = 0
 
 
 @dataclass
 class Owner:
-    """What memory belongs to: a line of the program, whose values (``phase``: ``"forward"``) or gradients it holds."""
+    """What memory belongs to: a line of the program, whose values (``phase``: ``"forward"``) or gradients it holds, and
+    what it is to the program, its ``role``: ``"parameter"``, ``"gradient"``, ``"optimizer state"`` or ``"value"``."""
 
     file: int
     number: int
     phase: str
+    role: str
+
+
+@dataclass
+class Block:
+    """A part of the program that has a name (``minigrad.profiler.record_function``): from ``at`` on, so many
+    ``seconds``, in a thread."""
+
+    name: str
+    at: float
+    seconds: float
+    thread: int
 
 
 @dataclass
@@ -184,6 +202,7 @@ class Report:
     codes: list[Code]
     diverged: list[tuple[str, int]]
     owners: list[Owner]
+    blocks: list[Block] = field(default_factory=list)
     left_out: int = 0
     before: Before | None = None
     version: int = VERSION

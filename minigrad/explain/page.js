@@ -7,7 +7,7 @@ async function inflated(id) {
 inflated("data").then(show);
 
 function show(data) {
-const {files, lines, kernels, plans, runs, codes, limits, owners} = data;
+const {files, lines, kernels, plans, runs, codes, limits, owners, blocks} = data;
 const HUES = [212, 24, 145, 330, 265, 48, 185, 0, 95, 300, 230, 70];
 
 // --- words
@@ -54,6 +54,13 @@ kernels.forEach((k, i) => {
   k.ofBandwidth = k.gbytes / limits.gbytes;
   k.limit = Math.max(k.ofArithmetic, k.ofBandwidth);
 });
+const sameName = new Map();
+kernels.forEach(k => sameName.set(k.name, [...(sameName.get(k.name) || []), k]));
+for (const same of sameName.values()) if (same.length > 1) {
+  const places = same.map(k => k.parts.length && !grey(k.parts[0]) ? place(k.parts[0]) + (k.parts[0].phase === "backward" ? " (gradient)" : "") : "");
+  same.forEach((k, i) => { k.apart = places.filter(p => p === places[i]).length > 1 || !places[i]
+    ? `${places[i]} plan ${k.plan}, kernel ${k.id - plans[k.plan].kernels[0] + 1}`.trim() : places[i]; });
+}
 plans.forEach((p, i) => { p.id = i; p.asked = new Map(); p.seconds_run = 0; });
 runs.forEach(r => {
   const p = plans[r.plan], key = `${lineKey(r)} ${r.call}`;
@@ -211,7 +218,8 @@ function drawKernels() {
   const shown = shownKernels(), body = document.querySelector("#list tbody");
   body.replaceChildren(...shown.slice(0, rowsShown).map(k => {
     const row = element("tr", {},
-      element("td", {className: "text name", title: `${k.name}: ${percent(k.seconds / total) || "< 0.1 %"} of the kernels' time`}, chips(k), k.name),
+      element("td", {className: "text name", title: `${k.name}: ${percent(k.seconds / total) || "< 0.1 %"} of the kernels' time`}, chips(k), k.name,
+        k.apart ? element("span", {className: "soft", textContent: `  ${k.apart}`}) : null),
       ...[time(k.seconds), number(k.launches), time(k.each), ...(before ? [change(k.each, k.before)] : []), digits(k.gflops), digits(k.gbytes)]
         .map(text => element("td", {}, text)),
       element("td", {title: k.limit > 1 ? "What it reads lies in the processor's caches." : k.ofArithmetic > k.ofBandwidth ? "of the arithmetic" : "of the bandwidth"},
@@ -341,7 +349,7 @@ async function showDetail() {
     button.onclick = () => move(by);
     return button;
   });
-  box.replaceChildren(element("div", {className: "head"}, chips(k), element("h2", {textContent: k.name}),
+  box.replaceChildren(element("div", {className: "head"}, chips(k), element("h2", {textContent: k.name}), element("span", {className: "hint", textContent: k.apart || ""}),
     element("span", {className: "tools"}, ...steps, close)), element("div", {className: "body"}, left, right));
   if (k.code >= 0) {
     texts = texts || await inflated("texts");
@@ -356,7 +364,8 @@ async function showPlan(p) {
   pickKernel(-1);
   const box = $("detail"), left = element("div", {}), right = element("div", {className: "texts"});
   const facts = [["graph", `${plural(p.nodes, "node")}, ${plural(p.outputs, "output")} of ${bytes(p.output_bytes)}`],
-    ["runs", `${number(p.runs)}, ${time(p.seconds_run)} in kernels`], ["arena", `${bytes(p.arena_bytes)} for what lies between kernels`],
+    ["runs", `${number(p.runs)}, ${time(p.seconds_run)} in kernels`], ["arena", `${bytes(p.arena_bytes)} for what lies between kernels${p.reused_bytes > 0 ? `, ${bytes(p.reused_bytes)} less than its values have: they take the memory of others` : ""}`],
+    ...(p.donated_bytes ? [["donated", `${bytes(p.donated_bytes)}: results that overwrite what nobody needs any more`]] : []),
     ["plan", `${p.how}${p.seconds ? ` in ${time(p.seconds)}` : ""}`], ["device", p.device]];
   if (p.difference) facts.push(["differs", p.difference]);
   left.append(element("dl", {}, ...facts.flatMap(([a, b]) => [element("dt", {textContent: a}), element("dd", {textContent: b})])));
@@ -410,13 +419,28 @@ runs.forEach((r, i) => {
 });
 const end = Math.max(data.seconds, ...runs.slice(-1).map(r => r.until), 1e-9);
 let from = 0, to = end;
-const LANES = [[8, 14], [28, 40]], MEMORY = [74, 26], HEIGHT = 120;
-const peak = runs.reduce((best, r) => r.held > best.held ? r : best, {held: 0});
+const threads = 1 + Math.max(0, ...runs.map(r => r.thread), ...blocks.map(b => b.thread));
+const lanes = [];
+let below = 8;
+for (let t = 0; t < threads; t++) {
+  const lane = {blocks: null, top: below};
+  if (blocks.some(b => b.thread === t)) { lane.blocks = [below, 14]; below += 18; }
+  lane.asked = [below, 14]; below += 20;
+  lane.kernels = [below, threads > 1 ? 24 : 40]; below += lane.kernels[1] + 6;
+  lanes.push(lane);
+}
+const MEMORY = [below, 44], HEIGHT = below + MEMORY[1] + 20;
+const arena = r => plans[r.plan].arena_bytes;
+const peak = runs.reduce((best, r) => r.held + arena(r) > best.most ? {run: r, most: r.held + arena(r)} : best, {run: null, most: 0});
 const unit = [[1, "s"], [1e3, "ms"], [1e6, "µs"]];
 function tick(t, every) {
   const [factor, word] = unit.find(([f]) => every * f >= 0.099) || unit[2];
   return `${(t * factor).toFixed(Math.max(0, -Math.floor(Math.log10(every * factor) + 1e-9)))} ${word}`;
 }
+const ROLES = ["parameter", "optimizer state", "gradient", "value"], PLURALS = ["parameters", "optimizer state", "gradients", "activations and other values"];
+const byRole = (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role);
+owners.forEach(o => { o.colour = (light, alpha) => o.role === "parameter" ? `hsl(212 14% ${light} / .55)` : o.role === "optimizer state" ? `hsl(268 22% ${light} / .55)`
+  : grey(o) ? `hsl(220 8% ${light} / .4)` : `hsl(${hueOf(o)} 65% ${light} / ${o.role === "gradient" ? 0.4 : 0.75})`; });
 function ownersAfter(run) {
   const held = new Map();
   for (const r of runs) {
@@ -425,45 +449,58 @@ function ownersAfter(run) {
   }
   const known = [...held].filter(([, count]) => count > 0).map(([owner, count]) => ({...owners[owner], count})).sort((a, b) => b.count - a.count);
   const rest = run.held - known.reduce((sum, o) => sum + o.count, 0);
-  return rest > 0 ? [...known, {file: -1, number: 0, phase: "forward", count: rest}] : known;
+  if (rest > 0) known.push({file: -1, number: 0, phase: "forward", role: "", count: rest, colour: light => `hsl(220 8% ${light} / .3)`});
+  if (arena(run)) known.push({file: -1, number: 0, phase: "forward", role: "arena", plan: run.plan, count: arena(run), colour: light => `hsl(40 20% ${light} / .5)`});
+  return known;
 }
-const belongs = o => o.file < 0 ? "inputs, and what no run has made" : `${o.phase === "backward" ? "gradient of " : ""}${place(o)}`;
+const belongs = o => o.role === "arena" ? `arena of plan ${o.plan}: what lies between kernels, while it runs` :
+  o.role === "" ? "inputs, and what no run has made" :
+  `${o.role === "value" ? "" : `${o.role}${grey(o) ? "" : " of "}`}${grey(o) ? (o.role === "value" ? "elsewhere" : ", from before") : place(o)}`;
 function drawMemory(g, x, style) {
-  if (!peak.held) return;
-  const bottom = MEMORY[0] + MEMORY[1], scale = MEMORY[1] / peak.held, light = style.getPropertyValue("--light");
+  if (!peak.run) return;
+  const bottom = MEMORY[0] + MEMORY[1], scale = (MEMORY[1] - 4) / peak.most, light = style.getPropertyValue("--light");
   const held = new Map();
   let total = 0, at = -2;
-  g.beginPath();
-  g.moveTo(at, bottom);
-  const column = until => {
+  const order = owners.map((o, i) => i).sort((a, b) => byRole(owners[a], owners[b]));
+  const column = (until, more = 0) => {
     if (until - at < 0.5) return;
     let y = bottom;
-    for (const [owner, count] of held) {
-      if (count <= 0 || grey(owners[owner])) continue;
-      g.fillStyle = `hsl(${hueOf(owners[owner])} 65% ${light} / ${owners[owner].phase === "backward" ? 0.4 : 0.75})`;
-      g.fillRect(at, y - count * scale, until - at, count * scale);
-      y -= count * scale;
+    const slice = (count, colour) => { g.fillStyle = colour; g.fillRect(at, y - count * scale, until - at, count * scale); y -= count * scale; };
+    let known = 0;
+    for (const i of order) {
+      const count = held.get(i) || 0;
+      if (count <= 0) continue;
+      slice(count, owners[i].colour(light));
+      known += count;
     }
-    g.fillStyle = style.getPropertyValue("--rule");
-    g.fillRect(at, bottom - total * scale, until - at, Math.max(0, y - bottom + total * scale));
-    g.lineTo(at, bottom - total * scale); g.lineTo(until, bottom - total * scale);
+    if (total > known) slice(total - known, style.getPropertyValue("--rule"));
+    if (more) slice(more, `hsl(40 20% ${light} / .5)`);
     at = until;
   };
   for (const r of runs) {
-    column(Math.min(canvas.clientWidth + 2, x(r.until)));
+    column(Math.min(canvas.clientWidth + 2, x(r.at)));
     total = r.held;
     for (const [owner, count] of r.owners) held.set(owner, count);
+    column(Math.min(canvas.clientWidth + 2, x(r.until)), arena(r));
   }
   column(canvas.clientWidth + 2);
-  const last = canvas.clientWidth + 2;
-  g.lineTo(last, bottom);
-  g.lineWidth = 1; g.strokeStyle = style.getPropertyValue("--soft"); g.stroke();
-  g.fillStyle = style.getPropertyValue("--soft");
-  const top = x(peak.until);
-  g.beginPath(); g.arc(top, bottom - MEMORY[1], 3, 0, 7); g.fill();
+  const top = x(peak.run.until), edge = canvas.clientWidth - 130;
+  g.fillStyle = style.getPropertyValue("--ink");
+  g.beginPath(); g.arc(top, MEMORY[0] + 4, 3, 0, 7); g.fill();
   g.strokeStyle = style.getPropertyValue("--paper"); g.lineWidth = 3;
-  g.strokeText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
-  g.fillText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
+  const words = [`${bytes(peak.most)} at most`, Math.max(4, Math.min(top + 7, edge)), MEMORY[0] + 6];
+  g.strokeText(...words);
+  g.fillText(...words);
+}
+function drawBlocks(g, x, style) {
+  for (const b of blocks) {
+    const row = lanes[b.thread].blocks, left = Math.max(-2, x(b.at)), right = Math.min(canvas.clientWidth + 2, x(b.at + b.seconds));
+    if (b.at + b.seconds < from || b.at > to) continue;
+    g.globalAlpha = 0.35; g.fillStyle = style.getPropertyValue("--accent");
+    g.fillRect(left, row[0], Math.max(1, right - left - 0.6), row[1]);
+    g.globalAlpha = 1;
+    if (right - left > 40) { g.save(); g.beginPath(); g.rect(left, row[0], right - left, row[1]); g.clip(); g.fillStyle = style.getPropertyValue("--ink"); g.fillText(b.name, left + 4, row[0] + 7); g.restore(); }
+  }
 }
 function drawTimeline() {
   const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = HEIGHT;
@@ -475,51 +512,59 @@ function drawTimeline() {
   g.font = "11px system-ui, sans-serif";
   g.textBaseline = "middle";
   const chosen = pickedLine && new Set((byLine.get(pickedLine) || {kernels: []}).kernels);
-  let last = [-1, -1];
+  const last = lanes.map(() => [-1, -1]);
   runs.forEach(r => {
     if (r.until < from || r.at > to) return;
     const a = x(r.at), b = Math.max(x(r.until), a + 1);
-    if (b < last[0] + 0.5) return;
+    const row = lanes[r.thread].asked;
+    if (b < last[r.thread][0] + 0.5) return;
     g.fillStyle = style.getPropertyValue(r.how === "planned" ? "--accent" : "--soft");
     g.globalAlpha = r.how === "replayed" ? 0.45 : 0.9;
-    g.fillRect(a, LANES[0][0], Math.max(b - a - 0.5, 1), LANES[0][1]);
-    last[0] = b;
-    if (b - a > 60) { g.globalAlpha = 1; g.fillStyle = style.getPropertyValue("--paper"); g.fillText(called(r.call), a + 4, LANES[0][0] + 7, b - a - 8); }
+    g.fillRect(a, row[0], Math.max(b - a - 0.5, 1), row[1]);
+    last[r.thread][0] = b;
+    if (b - a > 60) { g.globalAlpha = 1; g.fillStyle = style.getPropertyValue("--paper"); g.fillText(called(r.call), a + 4, row[0] + 7, b - a - 8); }
   });
   for (const e of events) {
     if (e.until < from || e.at > to) continue;
     const k = kernels[e.kernel], a = x(e.at), b = Math.max(x(e.until), a + 0.7);
     const strong = k.id === pickedKernel || (chosen && chosen.has(k.id));
-    if (b < last[1] + 0.4 && !strong) continue;
+    const thread = runs[e.run].thread, row = lanes[thread].kernels;
+    if (b < last[thread][1] + 0.4 && !strong) continue;
     const part = k.parts[0];
     g.fillStyle = !part || grey(part) ? style.getPropertyValue("--soft") : `hsl(${hueOf(part)} 65% ${light})`;
     g.globalAlpha = (pickedKernel >= 0 || chosen) && !strong ? 0.25 : 1;
-    g.fillRect(a, LANES[1][0], Math.max(b - a - (b - a > 3 ? 0.6 : 0), 0.7), LANES[1][1]);
-    last[1] = b;
-    if (b - a > 50) { g.globalAlpha = 1; g.fillStyle = "#fff"; g.save(); g.beginPath(); g.rect(a, LANES[1][0], b - a, LANES[1][1]); g.clip(); g.fillText(k.name, a + 4, LANES[1][0] + 20); g.restore(); }
+    g.fillRect(a, row[0], Math.max(b - a - (b - a > 3 ? 0.6 : 0), 0.7), row[1]);
+    last[thread][1] = b;
+    if (b - a > 50) { g.globalAlpha = 1; g.fillStyle = "#fff"; g.save(); g.beginPath(); g.rect(a, row[0], b - a, row[1]); g.clip(); g.fillText(k.name, a + 4, row[0] + row[1] / 2); g.restore(); }
   }
   g.globalAlpha = 1;
   g.fillStyle = style.getPropertyValue("--soft");
   const step = 10 ** Math.floor(Math.log10((to - from) / 4)), every = [1, 2, 5, 10].map(m => m * step).find(s => (to - from) / s <= 9);
   for (let n = Math.ceil(from / every); n * every <= to; n++) { g.fillRect(x(n * every), HEIGHT - 16, 1, 4); g.fillText(tick(n * every, every), x(n * every) + 3, HEIGHT - 8); }
   drawMemory(g, x, style);
+  drawBlocks(g, x, style);
   $("range").textContent = `${time(from)} to ${time(to)} · wheel or + and − to zoom, drag to move, click a kernel`;
 }
 function eventAt(e) {
   const box = canvas.getBoundingClientRect(), t = from + (e.clientX - box.left) / box.width * (to - from);
   const reach = 2 * (to - from) / box.width, y = e.clientY - box.top;
-  if (y < LANES[1][0] - 4) {
-    const r = runs.findLast(r => r.at - reach <= t && t <= r.until + reach);
-    return r && {run: r};
-  }
   if (y > MEMORY[0] - 2) {
-    const r = runs.findLast(r => r.until <= t + reach);
+    const r = runs.findLast(r => r.at <= t + reach);
     return r && {run: r, memory: true};
+  }
+  const thread = Math.max(0, lanes.findLastIndex(l => y >= l.top)), lane = lanes[thread];
+  if (y < lane.asked[0]) {
+    const b = blocks.filter(b => b.thread === thread && b.at <= t && t <= b.at + b.seconds).sort((a, b) => a.seconds - b.seconds)[0];
+    return b && {block: b};
+  }
+  if (y < lane.kernels[0] - 4) {
+    const r = runs.findLast(r => r.thread === thread && r.at - reach <= t && t <= r.until + reach);
+    return r && {run: r};
   }
   let best = null;
   for (const one of events) {
     if (one.at - reach > t) break;
-    if (one.until + reach >= t && (!best || Math.abs((one.at + one.until) / 2 - t) < Math.abs((best.at + best.until) / 2 - t))) best = one;
+    if (runs[one.run].thread === thread && one.until + reach >= t && (!best || Math.abs((one.at + one.until) / 2 - t) < Math.abs((best.at + best.until) / 2 - t))) best = one;
   }
   return best;
 }
@@ -564,26 +609,29 @@ canvas.onpointermove = e => {
   }
   const found = eventAt(e);
   if (!found) { tip(); return; }
+  if (found.block) { tip(e, `${found.block.name}: ${time(found.block.seconds)}`); return; }
   const run = found.kernel === undefined ? found.run : runs[found.run];
   const asked = `${called(run.call)} at ${place(run)} asked for it (${run.how})`;
-  if (found.memory) tip(e, [`${bytes(run.held)} in use after this run`, ...ownersAfter(run).slice(0, 8).map(o => `${bytes(o.count)}  ${belongs(o)}`), asked].join("\n"));
+  if (found.memory) tip(e, [`${bytes(run.held + arena(run))} in use during this run`, ...ownersAfter(run).slice(0, 8).map(o => `${bytes(o.count)}  ${belongs(o)}`), asked].join("\n"));
   else tip(e, found.kernel === undefined ? `plan ${run.plan}: ${time(run.until - run.at)}\n${asked}` : `${kernels[found.kernel].name}: ${time(found.until - found.at)}\n${asked}`);
 };
 canvas.onmouseleave = () => tip();
 
 function showMemory() {
-  $("memory").hidden = !peak.held;
-  if (!peak.held) return;
-  $("memoryhint").textContent = `${bytes(peak.held)} after ${called(peak.call)} at ${place(peak)}, ${time(peak.until)} after the beginning`;
-  const found = ownersAfter(peak);
+  $("memory").hidden = !peak.run;
+  if (!peak.run) return;
+  const r = peak.run, found = ownersAfter(r);
+  const sums = [...ROLES.map((role, i) => [PLURALS[i], found.filter(o => o.role === role).reduce((n, o) => n + o.count, 0)]), ["arena", arena(r)]];
+  const most = key => Math.max(0, ...plans.map(p => p[key]));
+  const saved = [["as results overwrite what nobody needs any more", most("donated_bytes")], ["as values between kernels take each other's memory", most("reused_bytes")]];
+  $("memoryhint").textContent = `${bytes(peak.most)} during ${called(r.call)} at ${place(r)}, ${time(r.until)} after the beginning`;
+  $("memorysums").textContent = sums.filter(([, n]) => n).map(([what, n]) => `${what} ${bytes(n)}`).join(" · ") +
+    saved.filter(([, n]) => n).map(([why, n]) => `. Saved in a run: up to ${bytes(n)}, ${why}`).join("");
   document.querySelector("#owners tbody").append(...found.map(o => {
     const inside = element("i");
-    inside.style.cssText = `width:${100 * o.count / peak.held}%;` + (grey(o) ? "background:var(--soft)" : "");
-    const line = element("div", {className: "bar"}, inside);
-    line.style.setProperty("--hue", hueOf(o));
-    if (o.phase === "backward") inside.className = "backward";
+    inside.style.cssText = `width:${100 * o.count / peak.most}%;background:${o.colour("var(--light)")}`;
     const row = element("tr", {className: grey(o) ? "" : "has"}, element("td", {className: "cost", textContent: bytes(o.count)}),
-      element("td", {className: "share"}, line), element("td", {textContent: belongs(o)}), element("td", {}, coloured(lineText(o))));
+      element("td", {className: "share"}, element("div", {className: "bar"}, inside)), element("td", {textContent: belongs(o)}), element("td", {}, coloured(lineText(o))));
     if (!grey(o)) row.onclick = () => pickLine(lineKey(o), true);
     return row;
   }));

@@ -25,8 +25,11 @@ from minigrad.engine.inspect import Seen
 from minigrad.engine.walk import Pending
 from minigrad.explain.comparing import Outline, difference
 from minigrad.explain.holding import Holdings
+from minigrad.explain.roles import GRADIENT, VALUE, Roles
 from minigrad.explain.sites import NOWHERE, Site, here
 from minigrad.graph.origins import UNKNOWN, Origins
+from minigrad.nn import Parameter
+from minigrad.optim import Optimizer
 from minigrad.runtime.allocator import memory
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor import unfold
@@ -34,6 +37,10 @@ from minigrad.tensor.replay import Entry, Trace, thread
 
 MOST_RUNS = 20_000
 """Runs that are listed; later ones are counted only."""
+
+
+SUMMING = "backward", "grad"
+"""Calls that add up gradients from several places, which no forward call stands for."""
 
 
 @dataclass(eq=False)
@@ -133,12 +140,14 @@ class Recorder(Seen):
         self._found: _Found | None = None
         self._tape: WeakKeyDictionary[Node, Site] = WeakKeyDictionary()
         self._entries: dict[int, tuple[Entry, Site]] = {}
+        self._roles: Roles | None = None
 
     @contextmanager
     def recording(self) -> Iterator[Recorder]:
         """The block. What its calls did before is not followed: their lines are not known."""
         with ExitStack() as stack:
             if self.lines:
+                self._roles = Roles()
                 stack.enter_context(config.config(TIERS=0))
                 stack.enter_context(self.origins.noted())
             for owner, name, make in self._replaced():
@@ -181,13 +190,14 @@ class Recorder(Seen):
         found = self._found
         if found is None or found.pending is not pending:
             return  # another thread looks for something at the same time
+        self._found = None  # it holds the graph's memory
         key = executable, found.key
         at = self._known.get(key)
         if at is None:
             at = self._known[key] = len(self.graphs)
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
             made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds,
-                       sites=found.sites, results=found.results)
+                       sites=found.sites, results=self._owners(found.results, pending))
             if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
                 self._outlines[at] = found.outline
@@ -195,6 +205,18 @@ class Recorder(Seen):
         self._known[executable] = at
         self._add_run(at, "cached" if hit else "planned", seconds, [node.buffer for node in pending.results],
                       found.seconds)
+
+    def _owners(self, sites: Sequence[Site], pending: Pending) -> list[Site]:
+        """Whom the results belong to: lines, and what they are to the program. That is so for later runs, too."""
+        if self._roles is None:
+            return list(sites)
+        leaves = [node.buffer for node in pending.leaves]
+        given, roles = (self._roles.of(buffers) for buffers in (leaves, [node.buffer for node in pending.results]))
+        for buffer, role in zip(leaves, given, strict=True):
+            if role is not VALUE:
+                self._holdings.find(buffer, NOWHERE.owner(role))
+        return [site.owner(GRADIENT if role is VALUE and (site.phase == "backward" or site.call in SUMMING) else role)
+                for site, role in zip(sites, roles, strict=True)]
 
     def ran_again(self, executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
         """What ran before ran again."""
@@ -222,8 +244,10 @@ class Recorder(Seen):
         """Whose attribute it is, its name, and what makes the function in its place from the original."""
         if not self.lines:
             return [(plans, "find", self._timing)]
+        assert self._roles is not None
         return [(plans, "find", self._finding), (Details, "__init__", self._copying), (Node, "__init__", self._taping),
-                (Walk, "_visit", self._visiting), (Trace, "note", self._noting), (unfold, "_call", self._unfolding)]
+                (Walk, "_visit", self._visiting), (Trace, "note", self._noting), (unfold, "_call", self._unfolding),
+                (Parameter, "__new__", self._roles.making), (Optimizer, "__init__", self._roles.preparing)]
 
     def _timing(self, plain: Any) -> Any:
         """Looking for a plan: how long it takes."""
@@ -244,7 +268,7 @@ class Recorder(Seen):
                 start = perf_counter()
                 executable, hit = plain(pending)
             seconds = perf_counter() - start
-            results = [(self.origins.of(node) or NOWHERE).owner for node in pending.results]
+            results = [self.origins.of(node) or NOWHERE for node in pending.results]
             self._found = _Found(pending, sites, tuple(map(id, sites)), None if hit else Outline.of(pending, sites),
                                  seconds, results)
             return executable, hit

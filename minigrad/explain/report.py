@@ -14,7 +14,7 @@ from pathlib import Path
 from minigrad import config
 from minigrad.engine.debug import machine_limits
 from minigrad.explain.kernels import describe, kernels_of
-from minigrad.explain.model import File, Kernel, Line, Owner, Part, Plan, Report, Run, Text
+from minigrad.explain.model import Block, File, Kernel, Line, Owner, Part, Plan, Report, Run, Text
 from minigrad.explain.neighbours import why_apart
 from minigrad.explain.recording import Ran, Recorder
 from minigrad.explain.sites import NOWHERE, Site
@@ -50,17 +50,20 @@ class _Writer:
         with recorder.origins.noted(), recorder.origins.apart():
             for ran in recorder.graphs:
                 self.plans.append(self._plan(ran))
-        owners: dict[tuple[int, int, str], int] = {}
+        owners: dict[tuple[int, int, str, str], int] = {}
+        threads: dict[int, int] = {}
         runs = []
         for m in recorder.moments:
-            held = [(owners.setdefault((*self.place(site), site.phase), len(owners)), count)
+            held = [(owners.setdefault((*self.place(site), site.phase, site.call), len(owners)), count)
                     for site, count in m.owners]
-            runs.append(Run(m.at, m.graph, m.how, *self.place(m.site), m.site.call, list(m.seconds), m.held, held))
+            runs.append(Run(m.at, m.graph, m.how, *self.place(m.site), m.site.call, list(m.seconds), m.held, held,
+                            threads.setdefault(m.thread, len(threads))))
+        blocks = [Block(b.name, b.at, b.seconds, threads.setdefault(b.thread, len(threads))) for b in recorder.named]
         lines = self._lines()
         return Report(title, recorder.seconds, sum([k.seconds for k in self.kernels]), self._limits(), _settings(),
                       self._sources(lines, runs), lines, self.kernels, self.plans, runs,
                       self.texts.codes([k.seconds for k in self.kernels], [k.code for k in self.kernels]),
-                      Counter(recorder.recorded).most_common(), [Owner(*owner) for owner in owners],
+                      Counter(recorder.recorded).most_common(), [Owner(*owner) for owner in owners], blocks,
                       recorder.left_out)
 
     def place(self, site: Site) -> tuple[int, int]:
@@ -81,12 +84,13 @@ class _Writer:
     def _plan(self, ran: Ran) -> Plan:
         number, first = len(self.plans), len(self.kernels)
         details, made = ran.details, kernels_of(ran, number)
-        found = Plan(ran.device, ran.executable.tier, ran.nodes, 0, 0, 0, (first, first + len(made)), ran.how,
+        found = Plan(ran.device, ran.executable.tier, ran.nodes, 0, 0, 0, 0, 0, (first, first + len(made)), ran.how,
                      ran.seconds, ran.difference, ran.runs)
         if details is not None:
             plan = details.plan
             found.outputs, found.output_bytes, found.arena_bytes = (
                 len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes)
+            found.reused_bytes, found.donated_bytes = plan.between_bytes - plan.arena_bytes, plan.donated_bytes
             self._graphs(found, details.results)
             found.apart = [why_apart(a, b) for a, b in pairwise(plan.launches)]
             for kernel, detailed in zip(made, details.kernels, strict=True):

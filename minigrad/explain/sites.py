@@ -1,6 +1,6 @@
 """Stage: explaining. In: the frames that are running. Out: where in the user's program that is, and what was called
 there.
-Next: ``recording.py``."""
+Next: ``roles.py``."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ class Site(NamedTuple):
             known = _gradients[self] = self._replace(phase="backward")
         return known
 
-    @property
-    def owner(self) -> Site:
-        """Whom memory belongs to that comes from here: the line, whatever it calls."""
-        known = _owners.get(self)
+    def owner(self, role: str) -> Site:
+        """Whom memory belongs to that comes from here: the line, whatever it calls, and what it is to the program
+        (``roles.py``), in the place of ``call``.
+
+        >>> Site("net.py", 7, "exp", ()).owner("gradient").call
+        'gradient'
+        """
+        known = _owners.get((self, role))
         if known is None:
-            known = _owners[self] = self._replace(call="", modules=())
+            known = _owners[self, role] = self._replace(call=role, modules=())
         return known
 
 
 _gradients: dict[Site, Site] = {}
 """Sites whose gradients somebody has computed, and those of the gradients."""
 
-_owners: dict[Site, Site] = {}
-"""Sites, and the lines that their memory belongs to."""
+_owners: dict[tuple[Site, str], Site] = {}
+"""Sites and roles of memory, and those that it belongs to."""
 
 _one: dict[Site, Site] = {}
 """Of equal sites the one that is used, so that they can be compared by their ids."""

@@ -63,7 +63,9 @@ class Launch:
 class Plan:
     """Everything that realising a graph needs but the buffers. ``outputs``: for each output where it ends up: an
     ``"output"`` to allocate, or a ``"leaf"`` it is or overwrites. ``scalars``: the SCALAR leaves, in argument order of
-    each launch. ``checks``: for each status word the GATHER or SCATTER node that reports to it."""
+    each launch. ``checks``: for each status word the GATHER or SCATTER node that reports to it. ``between_bytes``:
+    those of all values in the arena, as if each had its own; ``donated``: how many outputs overwrite a leaf, and
+    ``donated_bytes`` their bytes."""
 
     launches: list[Launch]
     outputs: list[Place]
@@ -72,6 +74,8 @@ class Plan:
     leaves: list[LazyBuffer]
     checks: list[LazyBuffer] = field(default_factory=list)
     donated: int = 0
+    between_bytes: int = 0
+    donated_bytes: int = 0
 
 
 def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: set[LazyBuffer], target: Target,
@@ -166,7 +170,7 @@ class Assembly:
         sizes = {p.at: o.size * o.dtype.size for o, p in zip(self.graph.outputs, outputs, strict=True)
                  if p.kind == "output"}
         return Plan(steps, outputs, [sizes[i] for i in range(len(sizes))], self.arena_bytes, self.leaves, self.checks,
-                    len(self.donated))
+                    len(self.donated), self.between_bytes, sum([o.size * o.dtype.size for o in self.donated]))
 
     def _donated(self, dead: set[LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
         """For outputs: the leaf whose memory each takes over. A plan that may end in an IndexError overwrites nothing
@@ -204,6 +208,7 @@ class Assembly:
                         lifetimes[node] = lifetimes.get(node, (position, position))[0], position
         sizes |= {n: n.size * n.dtype.size for n in lifetimes if isinstance(n, LazyBuffer)}
         offsets, self.arena_bytes = place(lifetimes, sizes)
+        self.between_bytes = sum(sizes.values())
         places.update({n: Place("arena", at) for n, at in offsets.items() if isinstance(n, LazyBuffer)})
         self.arena_of = {n: Place("arena", at) for n, at in offsets.items() if isinstance(n, OneStep)}
         for base, node in self.owner.items():

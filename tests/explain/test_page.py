@@ -81,7 +81,7 @@ def test_the_command_writes_data(program: Path, tmp_path: Path) -> None:
     made = command("--json", "-o", "found.json", program, folder=tmp_path)
     assert made.returncode == 0, made.stderr
     data = json.loads((tmp_path / "found.json").read_text())
-    assert data["version"] == 1 and any("mm_" in k["name"] for k in data["kernels"])
+    assert data["version"] == 2 and any("mm_" in k["name"] for k in data["kernels"])
     assert {(x["number"], x["launches"] > 0) for x in data["lines"]} >= {(6, True)}
     wrong = command("--json", "-o", "found.html", program, folder=tmp_path)
     assert wrong.returncode == 2 and "ends in .json" in wrong.stderr
@@ -141,7 +141,7 @@ def test_lines_are_found_again_by_their_text() -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [("{}", "is not what"), ("no", "is not what"), ("[1]", "is not what"),
-                                             ('{"version": 99}', "another version of minigrad: 99, not 1")])
+                                             ('{"version": 99}', "another version of minigrad: 99, not 2")])
 def test_what_is_no_other_run_is_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "before.json"
     path.write_text(text)
@@ -202,6 +202,46 @@ def test_nothing_fails_while_it_is_drawn(written: Path) -> None:
     assert "in use" not in shown(written, "", "#range") and "click a kernel" in shown(written, "", "#range")
     owners = shown(written, "", "#owners")
     assert "gradient of a &lt;b&gt;.py:6" in owners and "KB" in owners
+    assert re.search(r"gradients \d+\.\d+ KB · activations", shown(written, "", "#memorysums"))
+
+
+LANES = """
+    import threading
+    import minigrad
+    from minigrad.profiler import record_function
+    weight = minigrad.nn.Parameter(minigrad.ones(50, 50))
+    optimizer = minigrad.optim.SGD([weight], lr=0.1, momentum=0.9)
+    def other():
+        minigrad.rand(30).exp().tolist()
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    for i in range(3):
+        with record_function("<a step>"):
+            (weight @ weight).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    a = (optimizer.state[weight]["momentum_buffer"] @ weight.detach()).tolist()
+    b = (optimizer.state[weight]["momentum_buffer"] @ weight.detach()).tolist()
+"""
+
+
+def test_threads_named_parts_and_equal_names_are_told_apart(program: Path, tmp_path: Path) -> None:
+    program.write_text(dedent(LANES).lstrip("\n"))
+    made = command("--json", "-o", "found.json", program, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    data = json.loads((tmp_path / "found.json").read_text())
+    assert {r["thread"] for r in data["runs"]} == {0, 1} and [b["name"] for b in data["blocks"]] == ["<a step>"] * 3
+    roles = {(o["number"], o["role"]) for o in data["owners"]}
+    assert roles >= {(13, "gradient"), (14, "parameter"), (14, "optimizer state")}
+    assert max(p["donated_bytes"] for p in data["plans"]) >= 50 * 50 * 4
+    page = tmp_path / "page.html"
+    assert command("-o", page, program, folder=tmp_path).returncode == 0
+    kernels, sums = shown(page, "", "#list"), shown(page, "", "#memorysums")
+    assert "a &lt;b&gt;.py:16" in kernels and "a &lt;b&gt;.py:17" in kernels
+    assert "parameters 9.77 KB" in sums and "optimizer state 9.77 KB" in sums and "as results overwrite" in sums
+    height = "document.body.id = 'all'; document.body.dataset.height = document.getElementById('timeline').style.height"
+    assert 'data-height="190px"' in shown(page, height, "#all").partition(">")[0]
 
 
 def test_keys(written: Path) -> None:
@@ -237,11 +277,11 @@ def large(count: int) -> Report:
                       [Part(0, i % 200 + 1, "forward", 0.7, ["mul"], []), Part(0, 7, "backward", 0.3, ["sum"], [])],
                       nodes=[0, 1] * 20, code=i) for i in range(count)]
     lines = [Line(0, n, 1e-3, 1e-4, 1.0, 1.0, 20, [i for i in range(count) if i % 200 == n - 1]) for n in range(1, 201)]
-    plans = [Plan("CPU", 1, 5000, 3, 100, 100, (0, count), "planned and compiled", 2.0, runs=20)]
+    plans = [Plan("CPU", 1, 5000, 3, 100, 100, 50, 20, (0, count), "planned and compiled", 2.0, runs=20)]
     runs = [Run(i / 2, 0, "cached", 0, 9, "backward", [1e-5 * k for k in range(count)], 1 << 20, [(0, i << 10)])
             for i in range(20)]
     return Report("large", 10.0, sum(k.seconds for k in kernels), {"gflops": 100.0, "gbytes": 20.0}, {}, files, lines,
-                  kernels, plans, runs, codes, [("why not", 3)], [Owner(0, 7, "backward")])
+                  kernels, plans, runs, codes, [("why not", 3)], [Owner(0, 7, "backward", "gradient")])
 
 
 def test_numbers_are_short() -> None:

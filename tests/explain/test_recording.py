@@ -18,6 +18,7 @@ from minigrad.engine import plans, records
 from minigrad.explain import Report
 from minigrad.graph import origins
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.allocator import memory_stats
 
 
 @pytest.fixture
@@ -221,6 +222,25 @@ def test_memory_has_owners(explained) -> None:
         assert now[2, "forward"] == size and {now[5, "forward"], now[5, "backward"]} <= {size, 2 * size}
     last = held[-1]
     assert (last[5, "forward"], last[8, "forward"]) == (0, size)
+
+
+def test_memory_is_let_go_of_as_without_it() -> None:
+    def held() -> list[int]:
+        weight = minigrad.nn.Parameter(minigrad.ones(300, 300))
+        optimizer = minigrad.optim.SGD([weight], lr=0.1)
+        found = []
+        for _ in range(6):
+            optimizer.zero_grad()
+            (weight @ weight).sum().backward()
+            optimizer.step()
+            found.append(memory_stats().in_use)
+        return [count - found[0] for count in found]
+
+    with minigrad.config(TIERS=0):
+        held()
+        plain = held()
+    with minigrad.explain():
+        assert held() == plain
 
 
 def test_nothing_is_left_behind(explained) -> None:
