@@ -23,13 +23,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-o", "--output", help="the page (the program's name, with .html)")
     parser.add_argument("--json", action="store_true", help="write the data as JSON, for programs")
     parser.add_argument("--perfetto", action="store_true", help="write the timeline, for https://ui.perfetto.dev")
+    parser.add_argument("--dot", action="store_true", help="write the graphs, for Graphviz")
     parser.add_argument("--against", metavar="FILE", help="compare with another run, of which --json has written this")
     parser.add_argument("-m", dest="module", action="store_true", help="the program is a module")
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    option, ending = ("--perfetto", ".trace.json") if options.perfetto else (
-        ("--json", ".json") if options.json else ("", ".html"))
+    endings = {"--perfetto": ".trace.json", "--json": ".json", "--dot": ".dot"}
+    option = next((name for name in endings if getattr(options, name[2:])), "")
+    ending = endings.get(option, ".html")
     if not options.module and not Path(options.program).exists():
         parser.error(f"there is no file {options.program}")
     scripts = [x for x in (options.program, *options.arguments) if x.endswith(".py")]  # -m may name who runs a script

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minigrad.explain.before import before
+from minigrad.explain.dot import dot
 from minigrad.explain.model import Report
 from minigrad.explain.page import page
 from minigrad.explain.perfetto import trace
@@ -29,10 +30,12 @@ class Explained:
 
     def save(self, path: str | Path) -> None:
         """Write the page. If the name ends in ``.json``, the data alone; in ``.trace.json``, the timeline, for
-        Perfetto."""
+        Perfetto; in ``.dot``, the graphs, for Graphviz."""
         path = Path(path)
         if path.name.endswith(".trace.json"):
             text = json.dumps(trace(self.report))
+        elif path.suffix == ".dot":
+            text = dot(self.report)
         else:
             text = json.dumps(self.report.plain(), indent=1) if path.suffix == ".json" else self.html()
         path.write_text(text, encoding="utf-8")
@@ -47,7 +50,8 @@ class Explained:
 def explain(path: str | Path | None = None, title: str | None = None, against: str | Path | None = None,
             ) -> Iterator[Explained]:
     """Record what a block runs, and write a page about it to ``path``, also if the block raises. A name that ends in
-    ``.json`` gets the data alone, one in ``.trace.json`` the timeline, for Perfetto. Without a path, ``save`` of what
+    ``.json`` gets the data alone, one in ``.trace.json`` the timeline, for Perfetto, one in ``.dot`` the graphs, for
+    Graphviz. Without a path, ``save`` of what
     the block gives writes one later. ``against``: the data of another run, with whose times those of this one are
     shown; ``ValueError`` if the file is no such data.
 

@@ -1,6 +1,6 @@
 """Stage: explaining. In: a graph that ran. Out: its kernels with their times, what each consists of, and the lines of
 the program that it comes from.
-Next: ``neighbours.py``."""
+Next: ``graphs.py``."""
 
 from __future__ import annotations
 

@@ -70,11 +70,24 @@ class Kernel:
 class Text:
     """A text of a kernel, and for each of its lines the nodes that it computes, as positions in ``Kernel.nodes``; no
     lines where that is not known. Or a text of a graph, a line for each node: then ``nodes`` has positions in
-    ``Plan.parts``."""
+    ``Plan.parts``, and ``sources`` the lines of what each node is computed from."""
 
     title: str
     text: str
     nodes: list[list[int]] = field(default_factory=list)
+    sources: list[list[int]] = field(default_factory=list)
+
+
+@dataclass
+class Rewrite:
+    """A step from the graph as recorded to the simplified one: the name of the ``rule`` and ``why`` it holds, the
+    expression ``before`` and ``after``, and the line it comes from, as a position in ``Plan.parts``."""
+
+    rule: str
+    why: str
+    before: str
+    after: str
+    part: int
 
 
 @dataclass
@@ -90,8 +103,8 @@ class Plan:
     """A graph that ran. ``kernels``: from which to which position; ``how``: how its plan came about, and ``seconds``
     how long that took; ``difference``: to the graph most like it that had a plan. ``tier``: 0 if generic kernels ran
     it. ``graphs``: it as it was recorded, and simplified; ``parts``: the lines that its nodes come from, with their
-    shares of the nodes; ``apart``: for each
-    pair of neighbouring kernels why they are two. Bytes of a run: ``output_bytes`` it allocates for results,
+    shares of the nodes; ``rewrites``: each step between the two, of ``rewritten`` in all; ``apart``: for each pair of
+    neighbouring kernels why they are two. Bytes of a run: ``output_bytes`` it allocates for results,
     ``arena_bytes`` for what lies between kernels, where ``reused_bytes`` are saved as values take the memory of others,
     and ``donated_bytes`` as results overwrite what nobody needs any more."""
 
@@ -111,6 +124,8 @@ class Plan:
     graphs: list[Text] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     apart: list[str] = field(default_factory=list)
+    rewrites: list[Rewrite] = field(default_factory=list)
+    rewritten: int = 0
 
 
 @dataclass

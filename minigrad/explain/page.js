@@ -384,7 +384,30 @@ async function showPlan(p) {
   texts = texts || await inflated("texts");
   if (p.graphs.length) right.append(...[0, 1].map(side => pane("graph", side, p.graphs, n => p.parts[n])));
   else right.append(element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
+  if (p.graphs.length) right.append(rewritesOf(p));
   box.scrollIntoView({block: "start", behavior: "smooth"});
+}
+function rewritesOf(p) {
+  const steps = texts[p.rewrites], made = element("div", {className: "pane rewrites"}), pre = element("pre");
+  const title = element("span", {className: "hint"});
+  let at = 0;
+  const show = by => {
+    at = Math.max(0, Math.min(steps.length - 1, at + by));
+    const [rule, why, before, after, part] = steps[at], from = p.parts[part];
+    title.textContent = `${number(at + 1)} of ${number(p.rewritten)}: ${rule}, ${why}`;
+    title.title = title.textContent;
+    pre.replaceChildren(textLine(before, [from]), element("span", {className: "becomes", textContent: "becomes"}), textLine(after, [from]),
+      element("span", {className: "becomes", textContent: named(from)}));
+  };
+  const buttons = [[-Infinity, "⇤"], [-1, "‹"], [1, "›"], [Infinity, "⇥"]].map(([by, text]) => {
+    const button = element("button", {textContent: text, title: "another rewrite"});
+    button.onclick = () => show(by);
+    return button;
+  });
+  made.append(element("div", {className: "tabs"}, element("button", {className: "on", textContent: "rewrites, one at a time"}), ...buttons, title), pre);
+  if (steps.length) show(0);
+  else pre.append(element("span", {className: "soft", textContent: "No rule applies to this graph."}));
+  return made;
 }
 function showPlans() {
   document.querySelector("#planlist thead").append(element("tr", {}, ...["plan", "kernels", "nodes", "runs", "time", "made in", "arena"]

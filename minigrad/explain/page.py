@@ -25,6 +25,10 @@ def page(report: Report) -> str:
         for text in every:
             texts.append([text["text"], text.pop("nodes")])
             text["text"] = len(texts) - 1
+            del text["sources"]
+    for plan in data["plans"]:
+        texts.append([list(rewrite.values()) for rewrite in plan["rewrites"]])
+        plan["rewrites"] = len(texts) - 1
     fill = {"title": html.escape(report.title), "style": _part("page.css"), "program": _part("page.js"),
             "data": _packed(_rounded(data)), "texts": _packed(texts)}
     parts = _part("page.html").split("{{")

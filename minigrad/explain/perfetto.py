@@ -1,6 +1,6 @@
 """Stage: explaining. In: a ``Report``. Out: its timeline as a trace that https://ui.perfetto.dev and chrome://tracing
 open: what asked for runs, their kernels with the lines that they come from, and the memory in use.
-Next: ``block.py``.
+Next: ``dot.py``.
 
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """

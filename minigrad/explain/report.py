@@ -13,17 +13,15 @@ from pathlib import Path
 
 from minigrad import config
 from minigrad.engine.debug import machine_limits
+from minigrad.explain.graphs import graphs
 from minigrad.explain.kernels import describe, kernels_of
-from minigrad.explain.model import Block, File, Kernel, Line, Owner, Part, Plan, Report, Run, Text
+from minigrad.explain.model import Block, File, Kernel, Line, Owner, Plan, Report, Run
 from minigrad.explain.neighbours import why_apart
 from minigrad.explain.recording import Ran, Recorder
-from minigrad.explain.sites import NOWHERE, Site
+from minigrad.explain.sites import Site
 from minigrad.explain.texts import Texts
-from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.origins import Origins
-from minigrad.graph.show import show as show_graph
 from minigrad.runtime.device import get_device
-from minigrad.schedule.simplify import simplify
 
 MEASURABLE = 2e-5
 """Seconds of a launch from which on its speed says something about the machine."""
@@ -91,28 +89,13 @@ class _Writer:
             found.outputs, found.output_bytes, found.arena_bytes = (
                 len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes)
             found.reused_bytes, found.donated_bytes = plan.between_bytes - plan.arena_bytes, plan.donated_bytes
-            self._graphs(found, details.results)
+            graphs(found, details.results, self.origins, self.place)
             found.apart = [why_apart(a, b) for a, b in pairwise(plan.launches)]
             for kernel, detailed in zip(made, details.kernels, strict=True):
                 describe(kernel, detailed.launch, self.origins, self.place)
                 kernel.code = self.texts.add(detailed)
         self.kernels += made
         return found
-
-    def _graphs(self, plan: Plan, results: Sequence[LazyBuffer]) -> None:
-        """The graph of a plan, as it was recorded and simplified."""
-        work: Counter[Site] = Counter()
-        orders = []
-        for title, outputs in (("as recorded", results), ("simplified", simplify(results)[0])):
-            sites = [self.origins.of(node) or NOWHERE for node in toposort(outputs)]
-            plan.graphs.append(Text(title, show_graph(outputs)))
-            orders.append(sites)
-            work.update(sites)
-        at = {site: i for i, site in enumerate(work)}
-        plan.parts = [Part(*self.place(site), site.phase, count / work.total(), [site.call], list(site.modules))
-                      for site, count in work.items()]
-        for text, sites in zip(plan.graphs, orders, strict=True):
-            text.nodes = [[at[site]] for site in sites]
 
     @property
     def origins(self) -> Origins:

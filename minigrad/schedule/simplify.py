@@ -32,12 +32,19 @@ class Rule:
     apply: Callable[[LazyBuffer, Builder], LazyBuffer | None]
 
 
-class Builder:
-    """Makes nodes: each is rewritten by the rules until none applies, and equal nodes are one object."""
+Told = Callable[[str, str, LazyBuffer, LazyBuffer], None]
+"""Somebody who wants to see the rewrites."""
 
-    def __init__(self) -> None:
+
+class Builder:
+    """Makes nodes: each is rewritten by the rules until none applies, and equal nodes are one object. ``told`` is given
+    the name of each rule that applies and why it holds, the node before, and the one that takes its place; what rules
+    do to that one comes first."""
+
+    def __init__(self, told: Told | None = None) -> None:
         self.nodes: dict[Any, LazyBuffer] = {}
         self.names: dict[LazyBuffer, str] = {}
+        self.told = told
 
     def make(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, like: LazyBuffer) -> LazyBuffer:
         """The simplified node for ``op(srcs, arg)`` with the shape, dtype and device of ``like``."""
@@ -48,6 +55,8 @@ class Builder:
             for rule in RULES_OF.get(op, ()):
                 replacement = rule.apply(node, self)
                 if replacement is not None:
+                    if self.told is not None:
+                        self.told(rule.name, rule.why, node, replacement)
                     node = replacement
                     break
             self.nodes[key] = node
@@ -66,11 +75,11 @@ def _constant_key(value: Any) -> Any:
 
 
 def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None, name: str = "",
-             ) -> tuple[list[LazyBuffer], dict[LazyBuffer, str]]:
+             told: Told | None = None) -> tuple[list[LazyBuffer], dict[LazyBuffer, str]]:
     """Simplified outputs, and the names of the composites that nodes came from. ``leaves`` maps leaf nodes (BUFFER,
     SCALAR) to those that stand for them in the result; without it they stand for themselves. ``name`` is that of the
-    composite in whose body they stand."""
-    builder = Builder()
+    composite in whose body they stand. ``told``: see ``Builder``."""
+    builder = Builder(told)
     at = _import(toposort(outputs), builder, dict(leaves or {}), name)
     return [_value(at, o) for o in outputs], builder.names
 
@@ -92,6 +101,8 @@ def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, 
             for result in results:
                 builder.names.setdefault(result, outermost)
             at[node] = results
+            if builder.told is not None:
+                builder.told("inline", "a composite is its body", node, results[0])
         elif node.op == Op.OUTPUT and node.srcs[0].op == Op.FUNCTION:
             at[node] = at[node.srcs[0]][node.arg]
         elif node.op in (Op.BUFFER, Op.SCALAR):

@@ -100,6 +100,17 @@ def test_the_command_writes_a_trace(program: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "ends in .trace.json" in wrong.stderr
 
 
+def test_the_command_writes_the_graphs(program: Path, tmp_path: Path) -> None:
+    assert command("--dot", program, folder=tmp_path).returncode == 0
+    text = (tmp_path / "a <b>.dot").read_text()
+    assert text.startswith("digraph minigrad {") and text.count("{") == text.count("}")
+    declared = set(re.findall(r"^ +(n\d+_\d+) \[label=\"", text, re.MULTILINE))
+    edges = re.findall(r"^ +(n\d+_\d+) -> (n\d+_\d+);", text, re.MULTILINE)
+    assert len(edges) > 5 and {node for edge in edges for node in edge} <= declared
+    assert 'label="FUNCTION[mm]\\nfloat32 (64, 16)"' in text and "a <b>.py:6 (gradient)\\nh = (x @ w).tanh()" in text
+    assert not [line for line in text.splitlines() if line.replace('\\\\', "").replace('\\"', "").count('"') % 2]
+
+
 def test_a_program_that_fails_has_a_page(program: Path, tmp_path: Path) -> None:
     program.write_text(program.read_text() + "raise KeyError('late')\n")
     made = command("-o", "page.html", program, folder=tmp_path)
@@ -196,6 +207,11 @@ def test_a_line_shows_its_kernels_and_a_kernel_its_code(written: Path) -> None:
 def test_a_plan_shows_its_graph(written: Path) -> None:
     found = shown(written, "document.querySelector('#planlist tbody tr').click()", "#detail")
     assert all(words in found for words in ("as recorded", "simplified", "FUNCTION[mm]", "Its kernels, in order"))
+    assert re.search(r'title="1 of \d+: ', found)
+    step = "document.querySelector('#planlist tbody tr').click(); await new Promise(r => setTimeout(r, 300)); "
+    last = shown(written, f"{step} [...document.querySelectorAll('.rewrites button')].at(-1).click()", "#detail")
+    steps = re.search(r'title="(\d+) of (\d+): ', last)
+    assert steps is not None and steps[1] == steps[2] != "1" and ">becomes<" in last
 
 
 def test_nothing_fails_while_it_is_drawn(written: Path) -> None:

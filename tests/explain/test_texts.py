@@ -96,6 +96,33 @@ def test_graphs_have_the_lines_of_their_nodes(report: Report) -> None:
     assert abs(sum(part.share for part in plan.parts) - 1) < 1e-9
 
 
+def test_each_rewrite_has_its_line_and_both_sides() -> None:
+    with minigrad.explain() as explained:
+        x = minigrad.rand(6, 4).realize()
+        y = x * 1
+        y.softmax(0).tolist()
+    plan = explained.report.plans[-1]
+    found = [(r.rule, r.before, r.after) for r in plan.rewrites]
+    product = "MUL(BUFFER(), CONST[1.0]())  float32 (6, 4)", "BUFFER()  float32 (6, 4)"
+    call = "inline", "FUNCTION[mul](BUFFER(), CONST[1.0]())  float32 (6, 4)", product[1]
+    assert found.index(("neutral-right", *product)) < found.index(call)
+    softmax = next(after for rule, before, after in found if before.startswith("FUNCTION[softmax]"))
+    assert softmax == "DIV(EXP(SUB(BUFFER(), …)), EXPAND(SUM[(0,)](…)))  float32 (6, 4)"
+    part = next(plan.parts[r.part] for r in plan.rewrites if r.rule == "neutral-right")
+    file = explained.report.files[part.file]
+    assert file.lines[part.number - file.first].strip() == "y = x * 1"
+    assert len(plan.rewrites) == plan.rewritten and plan.graphs[0].sources[0] == []
+
+
+def test_a_kernel_that_stores_around_the_caches_has_machine_code() -> None:
+    target = minigrad.runtime.device.get_device("CPU").target
+    elements = max(1, target.l3) // 4 + 1024
+    with minigrad.explain() as explained:
+        minigrad.ones(elements).exp().realize()
+    texts = {t.title: t.text for t in explained.report.codes[-1].texts}
+    assert texts["machine code"] and ("!nontemporal" in texts["as compiled"] or not target.l3)
+
+
 def test_a_number_of_the_run_has_its_line() -> None:
     with minigrad.explain() as explained:
         for i in range(3):
