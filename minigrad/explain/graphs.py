@@ -50,7 +50,7 @@ def graphs(plan: Plan, results: Sequence[LazyBuffer], origins: Origins, place: C
                   for site, n in work.items()]
     for text, sites in zip(plan.graphs, orders, strict=True):
         text.nodes = [[number[site]] for site in sites]
-    plan.rewrites = [Rewrite(*words, number[site]) for *words, site in found]
+    plan.rewrites = [Rewrite(rule, why, before, after, number[site]) for rule, why, before, after, site in found]
 
 
 def expression(node: LazyBuffer, depth: int = DEPTH) -> str:

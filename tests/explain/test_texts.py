@@ -130,7 +130,8 @@ def test_a_number_of_the_run_has_its_line() -> None:
             y.cos().tolist()
     scalars = [plan.parts[nodes[0]] for plan in explained.report.plans for graph in plan.graphs
                for line, nodes in zip(graph.text.split("\n"), graph.nodes, strict=True) if "SCALAR" in line]
-    lines = {explained.report.files[part.file].lines[part.number - 1].strip() for part in scalars}
+    files = [explained.report.files[part.file] for part in scalars]
+    lines = {file.lines[part.number - file.first].strip() for file, part in zip(files, scalars, strict=True)}
     assert lines == {"y = minigrad.ones(5).realize() * (i + 2.5)"}
 
 
