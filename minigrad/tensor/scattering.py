@@ -233,7 +233,7 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, function: Function
         return self.clone()
     if given is None:
         one_device((self._pending(), index._pending()))
-        given = _number_tensor(src, self)
+        given = _number_tensor(src if index.numel() else 0, self)  # one that is written nowhere may be any
     return function((self, given, index), (axis, *static))
 
 

@@ -249,6 +249,19 @@ PROGRAMS = {
         with L.no_grad(): v4.t_()
         v5 = v4[0]
         v5.mul_(L.ones(2).requires_grad_())""",
+    "a number that is written nowhere": """
+        v0 = L.ones(3).scatter(0, L.zeros(0, dtype=L.int64), 1 - 2j)
+        v1 = L.ones(3, dtype=L.int32).scatter(0, L.zeros(0, dtype=L.int64), 2**40)
+        v2 = L.ones(3).scatter(0, L.zeros(1, dtype=L.int64), 1 - 2j)
+        v3 = L.ones(0, 1).scatter(0, L.zeros(0, 2, dtype=L.int64), 1 - 2j, reduce='add')""",
+    "an index into nothing, in rows": """
+        v0 = L.zeros(2, 0, 3)
+        v1 = L.func.vmap(lambda t: t.scatter(0, L.zeros((4, 2), dtype=L.int64), 3))(v0)
+        v2 = L.func.vmap(lambda t: L.nn.functional.embedding(L.zeros((3,), dtype=L.int64), t))(v0)
+        v3 = L.func.vmap(lambda t: t.index_select(0, L.zeros((3,), dtype=L.int64)))(v0)
+        v4 = L.func.vmap(lambda t: t.gather(0, L.zeros((3, 2), dtype=L.int64)))(v0)
+        v5 = L.func.vmap(L.func.grad(lambda t: t.gather(0, L.zeros((3, 2), dtype=L.int64)).sum()))(v0)
+        v6 = L.func.vmap(lambda t: t.index_copy(0, L.zeros((3), dtype=L.int64), L.ones(3, 3)))(v0)""",
 }
 
 
