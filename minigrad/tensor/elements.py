@@ -68,7 +68,7 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
     """Raises if a realised index is out of range, ``ignore`` apart; of a pending one nothing is known, and False says
     so: it is checked when it runs (``IndexError``). ``negative``: whether it may count from the end. Where there is
     nothing to choose from, any index is wrong."""
-    if size == 0 and ignore is None and index.numel() and not capturing() and (negative or not tracing.names):
+    if size == 0 and ignore is None and index.numel() and not capturing():
         value = 0 if tracing.names else concrete(index, "an index into nothing").flat[0]
         raise error(message.format(value=value, dim=dim, size=size))
     found = bounds(index)

@@ -262,6 +262,15 @@ PROGRAMS = {
         v4 = L.func.vmap(lambda t: t.gather(0, L.zeros((3, 2), dtype=L.int64)))(v0)
         v5 = L.func.vmap(L.func.grad(lambda t: t.gather(0, L.zeros((3, 2), dtype=L.int64)).sum()))(v0)
         v6 = L.func.vmap(lambda t: t.index_copy(0, L.zeros((3), dtype=L.int64), L.ones(3, 3)))(v0)""",
+    "how similar short vectors are": """
+        v0 = L.full((2, 2), 5e-9, dtype=L.float64).requires_grad_()
+        v1 = L.nn.functional.cosine_similarity(v0, v0 - 0.5)
+        v1.sum().backward()
+        v2 = L.func.jvp(lambda t: L.nn.functional.cosine_similarity(t, t - 0.5), (v0,), (v0 * 0 + 1,))[1]
+        v3 = L.zeros(1, 3).requires_grad_()
+        L.nn.functional.cosine_similarity(v3, L.ones(1, 3)).sum().backward()
+        v4 = L.tensor([[float('nan'), 1.0]]).requires_grad_()
+        L.nn.functional.cosine_similarity(v4, L.ones(1, 2)).sum().backward()""",
 }
 
 

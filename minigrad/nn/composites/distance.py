@@ -7,9 +7,12 @@ import math
 
 from minigrad.autograd.keeps import OWN
 from minigrad.autograd.node import Ending, kind
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.nn.composites.precision import narrow, wide
+from minigrad.ops import Op
 from minigrad.tensor import Tensor, composite, where
 from minigrad.tensor.extrema import largest_size
+from minigrad.tensor.function import Function
 
 
 def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
@@ -63,8 +66,18 @@ def cosine_similarity(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> Tensor
     """x1 . x2 / (|x1| |x2|) along ``dim``, with lengths of at least eps; they are numbers of x's type: in float16 1e-8
     is 0."""
     wider, dtype = wide(x1, x2)
-    one, two = (x / narrow(length(w, dim, 2, True), dtype).clamp(min=eps) for x, w in zip((x1, x2), wider, strict=True))
+    one, two = (x / _AT_LEAST((narrow(length(w, dim, 2, True), dtype),), (eps,))
+                for x, w in zip((x1, x2), wider, strict=True))
     return (one * two).sum(dim)
+
+
+def _at_least(size: LazyBuffer, least: float) -> LazyBuffer:
+    return size.binary(Op.MAXIMUM, size.like(least))
+
+
+_AT_LEAST = Function("clamp_min", _at_least, "ClampMinBackward0", lambda inputs, outputs, grads, least: (grads[0],),
+                     ahead=True)
+"""A length of at least so much, whose slope is that of the length, as in PyTorch, but for forward mode."""
 
 
 def _between(difference: Tensor, p: float, nan: bool) -> Tensor:
