@@ -118,6 +118,12 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("refusals that nobody means", (
         "v1 = L.zeros((0, 3), dtype=L.complex128)",
         "v2 = L.func.vmap(lambda t: t.softmax(-1))(L.stack([v1, L.zeros((0, 3), dtype=L.complex128)]))")),
+    ("memory that overlaps", (
+        "v1 = L.tensor(3.75).requires_grad_()", "v2 = L.tensor(-0.75).requires_grad_()",
+        "L.stack([v1, v2]).sum().backward(retain_graph=True)", "(v2 * -1).backward()")),
+    ("refusals that nobody means", (
+        "v1 = L.tensor([2.25]).requires_grad_()", "v2 = v1.std(dim=0)",
+        "v3 = L.autograd.grad(v2.T.sum().abs(), v2, create_graph=True, allow_unused=True)[0]", "v3.sum().backward()")),
     ("refusals that nobody means", ("v1 = L.ones(2, 3).T", "v2 = L.kron(v1, L.tensor([2.0, 3.0]))")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
@@ -152,6 +158,13 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "(v1,), (L.tensor([[-1.5, 1e20, -2.25], [1.5, -1.75, 0.0]], dtype=L.float64),))[1]")),
     ("a step after a rounding", (
         "v1 = (L.arange(300.0, dtype=L.float64) * 0.37).sin().reshape(30, 10)", "v2 = L.cdist(v1, v1)")),
+    ("a step after a rounding", (
+        "v1 = L.expm1(L.ones(3, dtype=L.float64)) * L.tensor([1e10, 2e10, 3e10])", "v2 = L.neg(v1)",
+        "v3 = L.cross(v2, v1)")),
+    ("a step after a rounding", (
+        "v1 = L.tensor([[-3.5]]).requires_grad_()", "v2 = L.renorm(v1, 2, 0, 1.5)", "v2.mul_(1e10)",
+        "v2.sum().abs().backward()")),
+    ("a step after a rounding", ("v1 = L.tensor([2 + 0.75j, 1j, -2 + 1.5j])", "v2 = L.pow(v1, 1e10)")),
     ("a step after a rounding", ("v1 = L.tensor([2.0], dtype=L.float64)", "v2 = L.sinc(v1)", "v3 = 1 / v2")),
     ("a step after a rounding", (
         "v1 = L.nn.functional.gelu(L.tensor([-7.6875, 1.0]))", "v2 = v1.view(-1)", "v1.pow_(v2)")),

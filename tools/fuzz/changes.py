@@ -11,7 +11,7 @@ from typing import Any
 
 from tools.fuzz.failure import shared
 from tools.fuzz.loops import NAME
-from tools.fuzz.program import Change, step
+from tools.fuzz.program import Change, has_gradient, step
 from tools.fuzz.ties import by_place
 
 
@@ -130,9 +130,17 @@ def _by_other_kernels(line: str) -> str:
     return by_place(line)
 
 
+def _apart(line: str, variables: dict[str, Any]) -> None:
+    """After a backward no two gradients are in the same memory."""
+    if ".backward(" in line:
+        for value in variables.values():
+            if hasattr(value, "requires_grad") and has_gradient(value) and value.grad is not None:
+                value.grad = value.grad.clone()
+
+
 COPIES = Change(made=_plain)
 WITHOUT_GAPS = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))
-READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_from_copies)
+READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), after=_apart, before=_from_copies)
 UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _as_views)
 UNWRITTEN = Change(before=_whole)
 ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
