@@ -352,8 +352,8 @@ KNOWN: tuple[Known, ...] = (
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, but by fill_() and zero_(), after which its backward may "
-          "refuse. It reads operands, parts of what is written, while it writes; here they are read before. Gradients of two "
-          "leaves may be one in memory, so that adding to one changes the other.",
+          "refuse. It reads operands, parts of what is written, while it writes; here they are read before. Gradients "
+          "of two leaves may be one in memory, so that adding to one changes the other.",
           _is_repeated,
           READ_BEFORE),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
