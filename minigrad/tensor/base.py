@@ -17,7 +17,7 @@ from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.changes import check_in_place, check_view, is_seen_once, may_stand, move_retained
+from minigrad.tensor.changes import check_in_place, check_made, check_view, is_seen_once, may_stand, move_retained
 from minigrad.tensor.entry import PUT, Entry
 from minigrad.tensor.history import COPY_IN_PART, COPY_SLICES, FILL, view_edge
 from minigrad.tensor.looks import Spec
@@ -254,6 +254,8 @@ class TensorBase:
             self._replace(lazy)
             return self
         view = self._view
+        if view is not None and value._requires_grad:
+            check_made(view)
         if view is None or not view.differentiable:
             self._replace(lazy)
             if value._requires_grad:

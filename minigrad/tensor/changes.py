@@ -64,11 +64,23 @@ def is_inference(tensor: Tensor) -> bool:
 def _check_base(self: Tensor, view: View) -> None:
     """``RuntimeError`` for a view of a leaf that requires a gradient, or one that was made where nothing is recorded
     of what does."""
-    above: View | None = view
-    while above is not None and above.differentiable:
-        above = above.above
-    if above is not None and above.cut:
-        above = None
+    check_made(view)
+    if view.differentiable and _begin(view) is None:
+        check_view(self, "is being modified inplace")
+        if view.find_root()._edge is None:
+            raise RuntimeError(_OF_LEAF)
+
+
+def _begin(view: View | None) -> View | None:
+    """The first view above that the tape does not know, if it is one to PyTorch."""
+    while view is not None and view.differentiable:
+        view = view.above
+    return None if view is None or view.cut else view
+
+
+def check_made(view: View) -> None:
+    """``RuntimeError`` for a view that was made where nothing is recorded, or a view of such a one."""
+    above = _begin(view)
     if above is not None and not above.enabled:
         where, block = ("inference", "inference_mode") if above.enabled is None else ("no_grad", "no_grad")
         usual = "in normal mode" if above.enabled is None else "with grad mode enabled"
@@ -79,10 +91,6 @@ def _check_base(self: Tensor, view: View) -> None:
                            f"your code by moving both the view and the inplace either both inside the {block} block "
                            "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
                            "be tracked).")
-    if view.differentiable and above is None:
-        check_view(self, "is being modified inplace")
-        if view.find_root()._edge is None:
-            raise RuntimeError(_OF_LEAF)
 
 
 _OF_LEAF = "a view of a leaf Variable that requires grad is being used in an in-place operation."

@@ -110,6 +110,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "with L.no_grad(): v2.lerp_(v2, 0.25)")),
     ("gradients that lead nowhere", (
         "v1 = L.ones(2, 3)", "with L.no_grad(): v2 = v1.view_as(v1)", "v1[0] = L.ones(3).requires_grad_() * 2")),
+    ("gradients that lead nowhere", (
+        "v1 = L.ones(3).requires_grad_()", "with L.no_grad(): v2 = v1.reshape(3)", "with L.no_grad(): v2.floor_()",
+        "v3 = v2 * v2")),
     ("memory that overlaps", (
         "v1 = L.ones(2, 3).requires_grad_()", "v2 = v1 * 2", "v3 = v2.expand(2, -1, -1)", "v3.zero_()",
         "v2.sum().backward()")),

@@ -271,6 +271,24 @@ PROGRAMS = {
         L.nn.functional.cosine_similarity(v3, L.ones(1, 3)).sum().backward()
         v4 = L.tensor([[float('nan'), 1.0]]).requires_grad_()
         L.nn.functional.cosine_similarity(v4, L.ones(1, 2)).sum().backward()""",
+    "a view made under no_grad takes nothing that is tracked": """
+        v0 = L.ones(3)
+        v1 = L.ones(3).requires_grad_()
+        with L.no_grad(): v2 = v0[:]
+        v2.mul_(2)
+        v2.mul_(v1)
+        v2[1:].mul_(v1[1:])
+        v2[...] += v1
+        v2.copy_(v1)
+        with L.no_grad(): v3 = v0.detach()[:]
+        v3.add_(v1, alpha=2)
+        v3[...] += v1
+        v4 = v0.unbind()[0]
+        v4[...] += v1[0]""",
+    "a loss of a half type and large integers": """
+        v0 = L.tensor(float('-inf'), dtype=L.float16)
+        v1 = L.nn.functional.smooth_l1_loss(v0, L.tensor(-2147483648, dtype=L.int32))
+        v2 = L.nn.functional.smooth_l1_loss(L.tensor([1.0, 2.0], dtype=L.bfloat16), L.tensor([1000, -3]))""",
 }
 
 

@@ -54,7 +54,7 @@ def _as_views(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Ca
     variables[name] = plain.tracked
 
     def back(raised: str) -> None:
-        if raised:
+        if raised or line.startswith("with L.no_grad()"):
             variables[name] = plain
 
     return back
