@@ -287,8 +287,9 @@ class Node(Watching):
     def release(self, entirely: bool = False) -> None:
         """Let go of the saved values. An op of which PyTorch saves no Tensor can still be differentiated again, unless
         it is to be released ``entirely``; one of which it saves one can not, whatever minigrad's backward reads."""
-        if self.saved is not None and (self.once or (
-                bool(self.saved) if entirely or self.keeps is None else self._frees())):
+        unknown = entirely or self.keeps is None
+        if self.saved is not None and (self.once or (unknown and self.saved) or (
+                self.keeps is not None and self._frees())):
             for lazy in self.saved:
                 lazy.owners -= 1
             self.saved, self.kept = None, ()

@@ -1006,3 +1006,13 @@ def test_a_gradient_that_numpy_finds_is_there_in_every_round() -> None:
         assert x.grad is not None
         np.testing.assert_allclose(turned.detach().numpy(), np.fft.rfft(x.detach().numpy()).conj(), rtol=1e-5)
         assert beside.item() < 0
+
+
+def test_a_tape_that_is_used_up_stays_so_in_every_round() -> None:
+    """PyTorch keeps the operands of ``complex()``; here its backward reads nothing."""
+    for _ in range(4):
+        x = mg.ones(2, requires_grad=True)
+        both = mg.complex(x, x)
+        both.exp().sum().abs().backward()
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            both.sum().abs().backward()
