@@ -106,10 +106,8 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     if pending.host:
         with kept(wanted):
             _run_host_nodes(pending, watch)
-        wanted = [o for o in wanted if o.buffer is None]
-        if not wanted:
-            return
-        pending = walk(wanted)
+        _realise(wanted, watch)  # some of which are there now
+        return
     for record in records:
         if not record.run:
             details = _details().preview(pending, record.device)

@@ -4,7 +4,7 @@ Next: ``again.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.node import is_open
 from minigrad.engine import Run
@@ -12,6 +12,9 @@ from minigrad.ops import Op
 from minigrad.tensor.looks import look_of_memory
 from minigrad.tensor.point import ALWAYS, GRADIENT, NUMBER, VALUE, Point, Where, is_by_host, is_found
 from minigrad.tensor.replay import Trace
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 MOST_VARIANTS = 4
 """Points for one place that differ in numbers only."""
@@ -67,7 +70,14 @@ def _shared(trace: Trace, where: dict[int, Where]) -> list[tuple[Where, Where]]:
 def stays_open(trace: Trace, alive: Sequence[int]) -> bool:
     """Whether one of the results that somebody holds may yet be differentiated. A replayed trace ends with all of its
     tape used up, so such a one is recorded each time."""
-    return any([t is not None and is_open(t._source()) for t in map(trace.result, alive)])
+    return any([t is not None and _is_open(t) for t in map(trace.result, alive)])
+
+
+def _is_open(t: Tensor) -> bool:
+    try:
+        return is_open(t._source())
+    except RuntimeError:  # one of several views, whose memory was changed: its tape must not be asked for
+        return True
 
 
 def keep(trace: Trace, place: Any, point: Point | None) -> None:

@@ -1016,3 +1016,22 @@ def test_a_tape_that_is_used_up_stays_so_in_every_round() -> None:
         both.exp().sum().abs().backward()
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             both.sum().abs().backward()
+
+
+def test_what_numpy_has_found_for_two_leaves_is_written_into_by_neither() -> None:
+    """Both have one gradient, and to that of one there is something to add."""
+    x, y = [mg.tensor([[0.25, -1.75], [-2.75, -2.25]], requires_grad=True) for _ in range(2)]
+    y.grad = mg.ones(2, 2)
+    mg.fft.rfft(x + y, dim=0).real.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[2, 2], [0, 0]] and y.grad.tolist() == [[3, 3], [1, 1]]
+
+
+def test_a_view_that_may_not_be_asked_for_its_tape_is_no_error_of_another_backward() -> None:
+    for _ in range(4):
+        x, y = mg.ones(2, 3, requires_grad=True), mg.ones(2, 3, requires_grad=True)
+        turned = y.roll(1, -1)
+        part = turned.chunk(2, -2)[0]
+        turned.t_()
+        (x * 2).sum().backward()
+        assert part.shape == (1, 3)
