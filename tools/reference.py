@@ -117,9 +117,9 @@ def module(name: str) -> str:
         elif name == "minigrad" and hasattr(Tensor, public_name) and callable(value):
             methods.append(public_name)
         elif inspect.isclass(value):
-            kinds["Classes"].append(_class(f"{name}.{public_name}", value) if value is not Tensor else "")
+            kinds["Classes"].append(_class(public_name, value) if value is not Tensor else "")
         elif callable(value):
-            kinds["Functions"].append(entry(f"{name}.{public_name}", value))
+            kinds["Functions"].append(entry(public_name, value))
         else:
             kinds["Values"].append(f"`{public_name}`")
     said = [text for text in (inspect.getdoc(found) or "").split("\n\n") if not text.startswith("Stage:")]
@@ -135,12 +135,11 @@ def module(name: str) -> str:
 
 
 def _class(name: str, made: type) -> str:
-    """A class and those of its public methods that are its own and have a docstring."""
+    """A class and those of its public methods that are its own and have a docstring of their own."""
     inside = [n for n, value in vars(made).items() if not n.startswith("_") and (
-        inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
-        and inspect.getdoc(getattr(made, n))]
-    own = [entry(f"{name.rpartition('.')[2]}.{n}",
-                 vars(made)[n] if isinstance(vars(made)[n], property) else getattr(made, n), 4) for n in inside]
+        inspect.isfunction(value) or isinstance(value, property | classmethod | staticmethod)) and value.__doc__]
+    own = [entry(f"{name}.{n}", vars(made)[n] if isinstance(vars(made)[n], property) else getattr(made, n), 4)
+           for n in inside]
     return "\n\n".join([entry(name, made), *own])
 
 
