@@ -102,8 +102,9 @@ def test_ci_runs_readmes_test_command() -> None:
     script = ROOT / ".ci" / "run"
     text = script.read_text(encoding="utf-8")
     assert script.stat().st_mode & 0o111, ".ci/run is not executable"
-    for command in (TEST_COMMAND, "ruff check", "mypy minigrad", "tools/docs.py --check", "tools/pythons.py --install",
-                    "pytest tests/torch", "set -euo pipefail"):
+    for command in (TEST_COMMAND, "ruff check", "mypy minigrad", "tools/docs.py --check",
+                    "mkdocs build --quiet --strict", "tools/pythons.py --install", "pytest tests/torch",
+                    "set -euo pipefail"):
         assert command in text, command
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True).returncode == 0
 
