@@ -1,6 +1,6 @@
 """Stage: lower, a pass. In: a kernel whose values share sub-values. Out: each value that is used twice in a block has
-a name. Requires: nothing. Guarantees: every Apply and Load is used once, so that text made of the values computes
-nothing twice.
+a name, and no serial loop has a single iteration. Requires: nothing. Guarantees: every Apply and Load is used once, so
+that text made of the values computes nothing twice.
 Next: ``hoist.py``."""
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from minigrad.kernel.ir import (
     Value,
     Wait,
 )
-from minigrad.kernel.walk import values, values_of
+from minigrad.kernel.walk import substitute_index, values, values_of
+from minigrad.symbolic import num
+
+ONE = num(1)
 
 
 def bind(kernel: Kernel) -> Kernel:
@@ -55,7 +58,7 @@ class _Binder:
     def block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """Statements of one block; named values live to its end."""
         out: list[Statement] = []
-        for run in _runs(block):
+        for run in _runs(_without_single_loops(block)):
             self._run(run, out)
         same = len(out) == len(block) and all(a is b for a, b in zip(out, block, strict=True))
         return block if same else tuple(out)
@@ -121,6 +124,23 @@ def _with_values(s: Statement, new: dict[int, Value]) -> Statement:
         condition = new[id(s.condition)]
         return s if condition is s.condition else replace(s, condition=condition)
     return s
+
+
+def _without_single_loops(block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The block with the body of each serial loop that has one iteration in the loop's place."""
+    if not any([_is_single(s) for s in block]):
+        return block
+    out: list[Statement] = []
+    for s in block:
+        if isinstance(s, For) and _is_single(s):
+            out += _without_single_loops(substitute_index(s.body, {s.var: s.start}))
+        else:
+            out.append(s)
+    return tuple(out)
+
+
+def _is_single(s: Statement) -> bool:
+    return isinstance(s, For) and s.kind == "serial" and s.step == 1 and s.stop - s.start is ONE
 
 
 def _runs(block: tuple[Statement, ...]) -> list[list[Statement]]:

@@ -157,3 +157,14 @@ def test_hoist_leaves_shared_and_written_memory_in_a_loop_with_a_barrier():
 def test_hoist_moves_uniform_values_out_of_the_block_loop():
     before = threads(Store(OWN, ZERO, Apply("SQRT", (Load(C, num(1)),), float32)))
     assert [type(s) for s in same_results(before, hoist).loop.body] == [Alloc, Let, For]
+
+
+def test_a_loop_of_one_iteration_is_its_body():
+    j, k, other = var("j", 0, 3), var("k", 0, 0), var("m", 0, 3)
+    inner = For(k, num(0), num(1), 1, "serial", (Store(B, I, Load(A, j + k)),))
+    once = For(j, I, I + 1, 1, "serial", (inner,))
+    twice = For(other, num(2), num(4), 1, "serial", (Store(B, other, Const(0.0, float32)),))
+    changed = bind(kernel(once, twice))
+    verify(changed)
+    store, kept = changed.loop.body
+    assert isinstance(store, Store) and store.value.index is I and kept is twice
