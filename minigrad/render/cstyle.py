@@ -43,6 +43,7 @@ from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD,
 from minigrad.symbolic import Sym, coefficient, inside, num, substitute, variables
 
 LONGEST = 96  # characters of an expression before parts of it get names
+SHORT = 8  # elements of a register array whose first values and whose sum are written out
 _TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t|bool|int)|b?f16_\w+|t\d+_)\Z")
 _WORDS = frozenset(re.findall(r"\w+", """
 arrays scalars begin end auto break case char const continue default do double else enum extern float for goto if inline
@@ -265,6 +266,8 @@ class CStyleRenderer(Language):
             self.line(f"{declaration} = {self.constant(s.init.value, array.dtype)};")
         elif s.init.value == 0 and str(s.init.value)[0] != "-" and array.scope == "register":
             self.line(f"{declaration} = {{0}};")
+        elif array.scope == "register" and array.size <= SHORT:
+            self.line(f"{declaration} = {{{', '.join([self.constant(s.init.value, array.dtype)] * array.size)}}};")
         else:
             start = self.constant(s.init.value, array.dtype)
             self.line(f"{declaration};")
@@ -273,20 +276,29 @@ class CStyleRenderer(Language):
             self.line(f"(void){name};")
 
     def fold(self, s: Fold) -> None:
-        """A tree over a copy of the array: element n joins element n + width until one is left."""
+        """A tree: element n joins element n + width until one is left; a short one is written out, others take a copy
+        of the array."""
         if s.name not in self.used:
             return
-        array, t = s.array, self.register(s.array.dtype)
+        array, t, index = s.array, self.register(s.array.dtype), self.index_word
         name, tree = self.name(s.name), f"{self.name(s.name)}_tree"
-        if _is_variable(array):
-            self.line(f"const {t} {name} = {self.name(array.name)};")
+
+        def joined(a: Text, b: Text) -> Text:
+            return self.apply(s.op, array.dtype, [a, b], [array.dtype] * 2)
+
+        if array.size <= SHORT:
+            source = self.name(array.name)
+            parts = [Text(source if _is_variable(array) else f"{source}[{n}]") for n in range(array.size)]
+            while len(parts) > 1:
+                half = len(parts) // 2
+                parts = [joined(a, b) for a, b in zip(parts[:half], parts[half:], strict=True)]
+            self.line(f"const {t} {name} = {parts[0].text};")
             return
-        joined = self.apply(s.op, array.dtype, [Text(f"{tree}[n]"), Text(f"{tree}[n + width]")], [array.dtype] * 2)
-        index = self.index_word
         self.line(f"{t} {tree}[{array.size}];")
         self.line(f"for ({index} n = 0; n < {array.size}; n++) {tree}[n] = {self.name(array.name)}[n];")
         self.line(f"for ({index} width = {array.size // 2}; width > 0; width /= 2)")
-        self.line(f"  for ({index} n = 0; n < width; n++) {tree}[n] = {joined.text};")
+        both = joined(Text(f"{tree}[n]"), Text(f"{tree}[n + width]"))
+        self.line(f"  for ({index} n = 0; n < width; n++) {tree}[n] = {both.text};")
         self.line(f"const {t} {name} = {tree}[0];")
 
     def multiply(self, s: Multiply) -> None:

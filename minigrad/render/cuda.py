@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from minigrad.dtype import float32
 from minigrad.errors import CompileError
-from minigrad.kernel.ir import Alloc, Array, Commit, Copy, Fold, For, Function, Kernel, Multiply, Wait
+from minigrad.kernel.ir import Alloc, Array, Commit, Copy, For, Function, Kernel, Multiply, Wait
 from minigrad.kernel.shared import SharedLayout
 from minigrad.kernel.walk import statements
 from minigrad.lower.passes.legalise import legaliser, short
@@ -22,9 +22,6 @@ from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
 from minigrad.render.cuda_warpgroup import SWIZZLED, warpgroup_helpers
 from minigrad.render.cuda_words import LOAD_WORDS, copies
 from minigrad.symbolic import Sym
-
-SHORT = 8
-"""Elements of a register array whose first values and whose sum are written out."""
 
 ALIGNMENT = 16
 """Bytes of the widest access; shared arrays start at a multiple of it."""
@@ -133,8 +130,8 @@ class CudaRenderer(CStyleRenderer):
                   f"{held} = load_{words.lower()}({memory});")
 
     def alloc(self, s: Alloc) -> None:
-        """Register arrays that are short start as a list; shared ones where wide accesses may."""
-        array, init = s.array, s.init
+        """Shared arrays begin where wide accesses may."""
+        array = s.array
         if id(array) in self.words:
             self.line(f"Words<{array.lanes // 2}> {self.name(array.name)}[{array.size // array.lanes}];")
         elif array.scope == "shared" and array.name in self.used and self.layout.at_launch:
@@ -142,9 +139,6 @@ class CudaRenderer(CStyleRenderer):
         elif array.scope == "shared" and array.name in self.used and array.size * array.dtype.size >= ALIGNMENT:
             self.line(f"__shared__ alignas({ALIGNMENT}) {self.memory(array.dtype)} {self.name(array.name)}"
                       f"[{array.size}];")
-        elif array.scope == "register" and 1 < array.size <= SHORT and init and init.value and array.name in self.read:
-            values = ", ".join([self.constant(init.value, array.dtype)] * array.size)
-            self.line(f"{self.element(array)} {self.name(array.name)}[{array.size}] = {{{values}}};")
         else:
             super().alloc(s)
 
@@ -186,19 +180,6 @@ class CudaRenderer(CStyleRenderer):
             return text
         self.helpers.setdefault("swizzled", SWIZZLED)
         return call("swizzled", text)
-
-    def fold(self, s: Fold) -> None:
-        """A short one is written out."""
-        array = s.array
-        if s.name not in self.used or not 1 < array.size <= SHORT:
-            super().fold(s)
-            return
-        parts = [Text(f"{self.name(array.name)}[{n}]") for n in range(array.size)]
-        while len(parts) > 1:
-            half = len(parts) // 2
-            parts = [self.apply(s.op, array.dtype, [a, b], [array.dtype] * 2)
-                     for a, b in zip(parts[:half], parts[half:], strict=True)]
-        self.line(f"const {self.register(array.dtype)} {self.name(s.name)} = {parts[0].text};")
 
     def multiply(self, s: Multiply) -> None:
         kind = "tf32" if s.dtype is float32 else short(s.dtype)
