@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 import minigrad  # noqa: E402
 from tools.fuzz.known import kind_of  # noqa: E402
-from tools.fuzz.program import Program  # noqa: E402
+from tools.fuzz.program import Program, _as_returned  # noqa: E402
 from tools.fuzz.ties import InOrder  # noqa: E402
 
 
@@ -143,6 +143,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v1 = L.square(L.tensor(many((32, 32), 'complex64', 83), dtype=L.complex64))", "v2 = v1.logcumsumexp(1)")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([float('nan')] * 35)", "v2 = L.func.jacfwd(lambda t: L.nn.functional.hardshrink(t))(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor(many((32, 32), 'float64', 54), dtype=L.float64).requires_grad_()", "v2 = v1.mode(dim=0)[0]",
+        "v2.sum().backward()")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-2.0, float('-inf'), 300.0, -1e6], dtype=L.float64)",
         "v2 = L.func.jacfwd(lambda t: L.special.log_ndtr(t))(v1)")),
@@ -338,3 +341,13 @@ def test_what_rounds_magnify_is_told_from_a_mistake() -> None:
              "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)", "v1.grad = None"]
     assert kind_of(Program(lines, rounds=22), torch, minigrad) == "a step after a rounding"
     assert kind_of(Program([*lines, "v3 = L.neg(v1)"], rounds=22), torch, Wrong()) == ""
+
+
+def test_a_view_that_must_not_be_asked_is_compared_as_it_is() -> None:
+    base = torch.ones(3, requires_grad=True)
+    with torch.no_grad():
+        view = base.view(3)
+        view.floor_()
+    with pytest.raises(RuntimeError, match="created in no_grad mode"):
+        view.is_leaf  # noqa: B018
+    assert _as_returned(view, view) is view

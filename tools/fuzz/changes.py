@@ -117,15 +117,13 @@ HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
 LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
-MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
     for pattern, text in ((DIGAMMA, r"\1digamma("), (LOG_NDTR, "log_ndtr("), (LOGS, r"= running_logs(\1, \2)"),
-                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
-                          (UNARY, r"\1one_by_one(\2, \3)")):
+                          (NORM, r"standardised(\1)"), (UNARY, r"\1one_by_one(\2, \3)")):
         line = pattern.sub(text, line)
     return by_place(line)
 

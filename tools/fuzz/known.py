@@ -372,7 +372,7 @@ KNOWN: tuple[Known, ...] = (
           "the slope of hardshrink(nan), in layer_norm() of numbers whose squares overflow, in logcumsumexp() of "
           "complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
           "depends on the order of adding, in mode() of rows with NaN, which depends on where NaN is, in which of "
-          "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() whose "
+          "equal elements sort(), topk(), kthvalue(), median(), mode() and quantile() take, in prod() whose "
           "partial products overflow, in slopes of digamma(), which "
           "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
           "which have none; and the derivatives that "

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
@@ -377,8 +377,10 @@ def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right
 
 def _as_returned(mine: Any, value: Any) -> Any:
     """What a jitted round returns is on no tape."""
-    kept = getattr(mine, "is_leaf", True) and getattr(mine, "requires_grad", True)
-    return value.detach() if hasattr(value, "detach") and not kept else value
+    with suppress(RuntimeError):  # as in ``has_gradient``
+        kept = getattr(mine, "is_leaf", True) and getattr(mine, "requires_grad", True)
+        return value.detach() if hasattr(value, "detach") and not kept else value
+    return value
 
 
 def _realised(values: list[Any]) -> Iterator[Mismatch]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-ROW = re.compile(r"\b(v\d+|t)(\.contiguous\(\))?\.(sort|msort|topk|quantile|median|kthvalue|prod)\(([^()]*)\)")
+ROW = re.compile(r"\b(v\d+|t)(\.contiguous\(\))?\.(sort|msort|topk|quantile|median|kthvalue|mode|prod)\(([^()]*)\)")
 
 
 def by_place(line: str) -> str:
@@ -44,6 +44,8 @@ class InOrder:
         dim = 0 if name == "msort" else named.get("dim", plain[0] if name == "sort" and plain else None)
         if name == "sort":
             return x.sort(**{"stable": True, "dim": -1 if dim is None else dim, **named})
+        if name == "mode":
+            return self._last_mode(x, dim)
         usual: Callable[..., Any] = getattr(x, name)
         if x.ndim == 0 or dim is None or not x.numel() or bool((x != x).any()):
             return usual(*plain, **named)
@@ -59,6 +61,17 @@ class InOrder:
         at = int(plain[0] * (size - 1))
         low, high = order[0].select(dim, at), order[0].select(dim, min(at + 1, size - 1))
         return library.lerp(low, high, plain[0] * (size - 1) - at)
+
+    def _last_mode(self, x: Any, dim: Any) -> Any:
+        """The most frequent element of each row, the last of those that are equal; NaN counts as the largest."""
+        rows = x.sort(dim=dim, stable=True)[0]
+        found = rows.mode(dim=dim)
+        if not x.ndim or not x.numel() or bool((x != x).any()):
+            return found
+        sizes = [-1 if i == dim % x.ndim else 1 for i in range(x.ndim)]
+        places = self.library.arange(x.shape[dim]).reshape(sizes)
+        at = self.library.where(rows == found[0].unsqueeze(dim), places, -1).amax(dim, keepdim=True)
+        return rows.gather(dim, at).squeeze(dim), at.squeeze(dim)
 
     def _largest_first(self, x: Any, named: dict[str, Any], *plain: Any) -> Any:
         """``x.prod()``, one factor after the other: if a product may overflow on its way to 0, this one does."""
