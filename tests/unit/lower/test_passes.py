@@ -161,7 +161,7 @@ def test_hoist_moves_uniform_values_out_of_the_block_loop():
 
 def test_a_loop_of_one_iteration_is_its_body():
     j, k, other = var("j", 0, 3), var("k", 0, 0), var("m", 0, 3)
-    inner = For(k, num(0), num(1), 1, "serial", (Store(B, I, Load(A, j + k)),))
+    inner = For(k, num(0), num(1), 1, "serial", (Store(A, I, Load(B, j + k)),))
     once = For(j, I, I + 1, 1, "serial", (inner,))
     twice = For(other, num(2), num(4), 1, "serial", (Store(B, other, Const(0.0, float32)),))
     changed = bind(kernel(once, twice))
