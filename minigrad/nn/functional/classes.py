@@ -12,7 +12,7 @@ from minigrad.nn.functional.arguments import one_reduction, refuse_gradients
 from minigrad.nn.functional.linear import linear
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.operands import one_device, require_tensor
 
 
 def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, bool]:
@@ -41,6 +41,8 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, ignore_i
     _check_weight_dtype(input, weight)
     checked = check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
                                 message="Target {value} is out of bounds.")
+    if not checked:  # it may be a GPU's, or pending
+        one_device((input._pending(), target._pending()))
     return target.reshape(()) if ndim == 1 and target_shape else target, checked
 
 

@@ -223,9 +223,10 @@ def test_what_cannot_be_on_a_gpu_says_why(node: str, steps: str, why: str) -> No
 
 
 @pytest.mark.parametrize("device", ["CUDA", "OPENCL"])
-def test_kernels_for_a_gpu_are_made_by_the_steps(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_for_a_gpu_are_made_by_the_steps(device: str) -> None:
     """Without having one: as text."""
-    monkeypatch.setenv("MINIGRAD_OPENCL_FORM", "gpu")
+    if device == "OPENCL" and not next(d.reason for d in minigrad.devices() if d.name == device):
+        pytest.skip("the device that is there may be a processor, which takes other steps")
     x = minigrad.ones(64, 96)
     with minigrad.steps(f"{device}/*", "block(16), lanes(x0, 4)"), minigrad.inspect(device=device, run=False) as seen:
         (x * 2).realize()
