@@ -63,6 +63,9 @@ take 0.58 and 0.22 ms (AVX-512, ``steps("scan*", "lanes(x0, 8), keep(sums, scrat
 LONG = 256
 """Elements of a row that are worth its parts side by side."""
 
+RUNS = 8
+"""Parts of such a row, at most: 16, as there are lanes for int32, would make a hundred kilobytes of text."""
+
 BLOCK_BYTES = 15872
 """Of the values of a block of such a row. It stays in the first cache with what is read and stored, and its eight parts
 do not begin at the same place of it, as those of a power of two would."""
@@ -128,9 +131,9 @@ def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], along: Axi
     if along and in_line and along.size >= LONG and along.var not in blocked and 4 <= lanes <= 16 and (
             best is None or best.size < lanes):
         block = min(BLOCK_BYTES // body.outputs[0].value.dtype.size, along.size)
-        name, square = space.name(along), lanes * lanes
-        return Steps((Step("lanes", (name, lanes)), Step("split", (name, block - block % square)),
-                      Step("unroll", (name, lanes))))
+        name, runs = space.name(along), min(lanes, RUNS)
+        return Steps((Step("lanes", (name, runs)), Step("split", (name, block - block % (runs * runs))),
+                      Step("unroll", (name, runs))))
     if best is None:
         return Steps()
     steps = [Step("lanes", (space.name(best), parts(best.size, lanes)[0].lanes))]
