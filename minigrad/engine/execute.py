@@ -18,16 +18,10 @@ from minigrad.runtime.allocator import SMALL
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import Device, memory_error
 from minigrad.runtime.native import NativeProgram, Step
+from minigrad.schedule.order import WORK_FIRM, WORK_PER_COPIED_BYTE
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""
-
-WORK_FIRM = 1 << 29
-"""Scalar operations, about a twentieth of a second, for which Ctrl-C waits once a run has begun to overwrite leaves."""
-
-WORK_PER_COPIED_BYTE = 16
-"""A run that overwrites leaves and takes longer works on with copies of them kept, if it has so much to do for each of
-their bytes: then the copies take a twentieth of its time at most."""
 
 
 def grain_of(iterations: int, work: int) -> int:

@@ -13,6 +13,13 @@ from minigrad.schedule.draft import Group
 from minigrad.schedule.group import MAX_LENGTH
 from minigrad.target import Target
 
+WORK_FIRM = 1 << 29
+"""Scalar operations, about a twentieth of a second, for which Ctrl-C waits once a run has begun to overwrite leaves."""
+
+WORK_PER_COPIED_BYTE = 16
+"""A run that overwrites leaves and takes longer works on with copies of them kept, if it has so much to do for each of
+their bytes: then the copies take a twentieth of its time at most."""
+
 MAX_PARTS = 64
 MAX_STACK_LENGTH = 4 * MAX_LENGTH
 """Instructions of a stack: a C compiler needs much more than twice the memory for a function twice as long."""
@@ -91,6 +98,32 @@ def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], d
         if output not in result:
             give(output, leaves)
     return result
+
+
+def overwriting_last(order: Sequence[Sequence[Group]], donated: dict[LazyBuffer, LazyBuffer],
+                     first_writer: Callable[[LazyBuffer], LazyBuffer],
+                     ) -> tuple[list[list[Group]], dict[LazyBuffer, LazyBuffer]]:
+    """The launches in an order in which those that overwrite a leaf come last, if nobody reads what they store: a run
+    can be left at any time before the first of them. Those that reduce stay where they are, so that what they read is
+    not kept for longer; and they overwrite nothing if so much is done after them that a run would copy the leaves
+    first. Also what is left of ``donated``."""
+    outputs = {first_writer(o): o for o in donated}
+    read = {n for parts in order for g in parts for n in g.reads}
+    kept: list[list[Group]] = []
+    last: list[list[Group]] = []
+    early: set[LazyBuffer] = set()
+    work = 0  # from the first that overwrites something before the last ones
+    for parts in order:
+        found = {outputs[n] for g in parts for n in g.stores if n in outputs}
+        stays = any([n in read for g in parts for n in g.stores]) or any(
+            [a.reduces for g in parts for d in g.drafts for a in d.accesses])
+        (kept if stays or not found else last).append(list(parts))
+        if stays:
+            early |= found
+        work += sum([g.work for g in parts]) if early else 0
+    if work > max(WORK_FIRM, WORK_PER_COPIED_BYTE * sum([o.size * o.dtype.size for o in donated])):
+        donated = {o: leaf for o, leaf in donated.items() if o not in early}
+    return kept + last, donated
 
 
 def _only_in_place(group: Group, store: LazyBuffer, leaf: LazyBuffer) -> bool:

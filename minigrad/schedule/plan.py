@@ -22,7 +22,7 @@ from minigrad.schedule.draft import Group
 from minigrad.schedule.group import Grouping
 from minigrad.schedule.materialise import Materialised, materialise
 from minigrad.schedule.memory import ALIGNMENT, place
-from minigrad.schedule.order import donations, launches
+from minigrad.schedule.order import donations, launches, overwriting_last
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.schedule.split import split_reductions
@@ -151,7 +151,7 @@ class Assembly:
         self.loops = {parts[0]: OneStep.of(parts[0], grouping.target) for parts in order
                       if parts[0].stores[0].op == Op.OUTPUT}
         self.checked = find_checks(order)
-        self.donated = self._donated(dead)
+        self.order, self.donated = overwriting_last(order, self._donated(dead), graph.first_writer)
         copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
         self.skipped = {copy for copy, leaf in copies.items() if copy.op == Op.CONTIGUOUS and copy.srcs[0] is leaf}
         self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}

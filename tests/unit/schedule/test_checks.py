@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from minigrad.conformance.contractions import product
 from minigrad.dtype import float32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -84,3 +87,22 @@ def test_a_moment_takes_its_own_memory_and_leaves_the_weight_its_own() -> None:
     made = plan(gradient.unary(Op.NEG), updated, moved, dead=[weight, moment], target=HOST)
     assert [(place.kind, place.at) for place in made.outputs[1:]] == [
         ("leaf", made.leaves.index(weight)), ("leaf", made.leaves.index(moment))]
+
+
+def test_launches_that_overwrite_a_leaf_come_last() -> None:
+    """An update of what is known early waits for the sums that are computed after it."""
+    weight, gradient, x = buffer((700, 80), float32), buffer((700, 80), float32), buffer((700, 80), float32)
+    total = x.reduce(Op.SUM, (0, 1)).reshape((1, 1)).contiguous()
+    more = total.expand((300, 300)).binary(Op.MUL, buffer((300, 300), float32)).reduce(Op.SUM, (0, 1))
+    made = plan(weight.binary(Op.SUB, gradient), more, dead=[weight], target=HOST)
+    writing = {n for n, launch in enumerate(made.launches) if made.outputs[0] in launch.places}
+    assert made.donated == 1 and writing == {len(made.launches) - 1} and len(made.launches) > 2
+
+
+@pytest.mark.parametrize(("columns", "donated"), [(64, 1), (100_000, 0)])
+def test_an_update_beside_a_sum_has_memory_of_its_own_if_much_comes_after_it(columns: int, donated: int) -> None:
+    weight = buffer((700, 80), float32)
+    sums = buffer((700, 300), float32).reduce(Op.SUM, (1,)).reshape((700, 1))
+    updated = weight.binary(Op.SUB, sums.expand((700, 80)))
+    after, = product(updated, buffer((80, columns), float32)).outputs
+    assert plan(updated, after, dead=[weight], target=HOST).donated == donated
