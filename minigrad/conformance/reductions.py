@@ -119,5 +119,5 @@ def _scan(op: str, dtype: DType, shape: Shape, axis: int, view: str, device: str
     wide = x.cast(float64).scan(op, axis).cast(dtype)
     if op == Op.PROD:
         return Program([output], [wide], None, 1 + 2 * n)
-    alike = view in ("scalar", "const")  # then all steps of the reference may round in one direction
+    alike = view in ("scalar", "constant")  # then all steps of the reference may round in one direction
     return Program([output], [wide], [magnitude(x).scan(Op.SUM, axis)], 1.0, 2 + (n / 2 if alike else 2 * sqrt(n)))
