@@ -109,21 +109,24 @@ def overwriting_last(order: Sequence[Sequence[Group]], donated: dict[LazyBuffer,
     first. Also what is left of ``donated``."""
     outputs = {first_writer(o): o for o in donated}
     read = {n for parts in order for g in parts for n in g.reads}
-    kept: list[list[Group]] = []
-    last: list[list[Group]] = []
-    early: set[LazyBuffer] = set()
-    work = 0  # from the first that overwrites something before the last ones
-    for parts in order:
-        found = {outputs[n] for g in parts for n in g.stores if n in outputs}
-        stays = any([n in read for g in parts for n in g.stores]) or any(
-            [a.reduces for g in parts for d in g.drafts for a in d.accesses])
-        (kept if stays or not found else last).append(list(parts))
-        if stays:
-            early |= found
-        work += sum([g.work for g in parts]) if early else 0
+    found = [{outputs[n] for g in parts for n in g.stores if n in outputs} for parts in order]
+    stays = [not given or any([n in read for g in parts for n in g.stores]) or any(
+        [a.reduces for g in parts for d in g.drafts for a in d.accesses])
+        for parts, given in zip(order, found, strict=True)]
+    while True:  # what reads a leaf that one which stays overwrites must not come after that
+        early = {o for given, here in zip(found, stays, strict=True) if here for o in given}
+        gone = {donated[o] for o in early}
+        more = [here or any([not gone.isdisjoint(g.reads) for g in parts])
+                for parts, here in zip(order, stays, strict=True)]
+        if more == stays:
+            break
+        stays = more
+    first = next((i for i, (given, here) in enumerate(zip(found, stays, strict=True)) if here and given), len(order))
+    work = sum([g.work for parts in order[first:] for g in parts])
     if work > max(WORK_FIRM, WORK_PER_COPIED_BYTE * sum([o.size * o.dtype.size for o in donated])):
         donated = {o: leaf for o, leaf in donated.items() if o not in early}
-    return kept + last, donated
+    return [list(parts) for late in (False, True) for parts, here in zip(order, stays, strict=True)
+            if here is not late], donated
 
 
 def _only_in_place(group: Group, store: LazyBuffer, leaf: LazyBuffer) -> bool:

@@ -106,3 +106,12 @@ def test_an_update_beside_a_sum_has_memory_of_its_own_if_much_comes_after_it(col
     updated = weight.binary(Op.SUB, sums.expand((700, 80)))
     after, = product(updated, buffer((80, columns), float32)).outputs
     assert plan(updated, after, dead=[weight], target=HOST).donated == donated
+
+
+def test_an_update_that_reads_what_a_sum_overwrites_comes_before_it() -> None:
+    """The update of ``weight`` reads ``rows``, which a later launch, with a sum in it, writes over."""
+    weight, rows, x = (buffer((700, 80), float32) for _ in range(3))
+    total = x.reduce(Op.SUM, (0, 1)).reshape((1, 1)).contiguous().expand((700, 80))
+    sums = x.binary(Op.MUL, total).reduce(Op.SUM, (1,)).reshape((700, 1)).expand((700, 80))
+    made = plan(weight.binary(Op.SUB, rows), rows.binary(Op.SUB, sums), dead=[weight, rows], target=HOST)
+    assert made.donated == 2  # and the replay of the plan has found what each kernel reads
