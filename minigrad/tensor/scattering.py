@@ -44,7 +44,6 @@ _REFUSED = {"mean": ("b", "div_floor_cpu"), "amax": ("c", "maximum_cpu"), "amin"
 
 # --- where things go: two ways to say it
 
-
 Way = Callable[[LazyBuffer], LazyBuffer]
 
 
