@@ -195,8 +195,10 @@ class Writer(Written):
             elif known is not None:
                 self.lines.append(write)
             else:  # mostly the memory of the old contents, which nobody else could read
-                self.lines += [f"if {storage}.lazy.buffer is {self._results[value.number]}: {storage}.version += 1",
-                               f"else: {write}"]
+                result = self._results[value.number]
+                self.lines += [f"if {storage}.lazy.buffer is {result}: {storage}.version += 1", f"else: {write}"]
+                if value.dtype.is_int:  # indexes, whose bounds may be known
+                    self.lines.append(f"Buffer.noted.pop({result}, None)")
 
 
 def _is(strides: tuple[int, ...] | None) -> str:

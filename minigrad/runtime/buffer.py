@@ -55,7 +55,8 @@ class Buffer:
     """Whether NumPy can see the memory."""
 
     noted: ClassVar[WeakKeyDictionary[Buffer, Any]] = WeakKeyDictionary()
-    """What is known of contents, for as long as nobody outside minigrad sees the memory."""
+    """What is known of contents, for as long as nobody outside minigrad sees the memory, and no jitted function writes
+    over it."""
 
     move: ClassVar[Any] = staticmethod(ctypes.memmove)
     """Copies bytes: to an address, from one, so many. ``pool.py`` puts one here that

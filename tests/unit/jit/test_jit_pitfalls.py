@@ -451,6 +451,21 @@ def test_a_step_that_writes_over_weights_stops_at_a_wrong_index(
     assert minigrad.equal(weight, minigrad.full((rows, 80), 1.0 + 160 * 7))
 
 
+def test_an_index_that_a_step_changes_in_place_is_looked_at_again() -> None:
+    """What is known of its elements, that none is negative, ends with them."""
+    index, x = minigrad.tensor([5, 6]), minigrad.arange(10)
+
+    @minigrad.jit
+    def step() -> Any:
+        index.sub_(1)
+        return index.sum()
+
+    for i in range(10):
+        assert x[index].tolist() == [(5 - i) % 10, (6 - i) % 10]
+        step()
+    assert any(v.program.executable.overwrites for v in step.variants)
+
+
 # --- what can't be a program
 
 
