@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minigrad.dtype import HALVES, DType, bool_, float16, float32, int8, int32, uint32
+from minigrad.dtype import HALVES, DType, bool_, float16, float32, float64, int8, int32, uint32
 from minigrad.kernel.compute import apply, constant
 from minigrad.kernel.ir import (
     DOT2,
@@ -91,6 +91,36 @@ def test_known_operands_make_short_forms(name: str, dtype: DType, number: float,
     legal = legalise(kernel("k", (x,), i, 4, Store(x, i, op(name, Load(x, i), Const(number, dtype), dtype=dtype))))
     (store,) = legal.loop.body
     assert show_value(store.value) == want  # type: ignore[union-attr]
+
+
+def of_one(name: str, numbers: np.ndarray, source: DType, made: DType, native: tuple[str, ...],
+           *known: Value) -> np.ndarray:
+    """What the legal form of an op gives, of numbers and operands that are known."""
+    x, y, i = Array("x", source, len(numbers)), out("y", len(numbers), made), var("i", 0, len(numbers) - 1)
+    value = Apply(name, (Load(x, i), *known), made)
+    (store,) = legalise(kernel("k", (x, y), i, len(numbers), Store(y, i, value)), native).loop.body
+    below = values([store.value])  # type: ignore[union-attr]
+    return value_of(below[-1], {id(v): numbers for v in below if isinstance(v, Load)})
+
+
+@pytest.mark.parametrize("native", NATIVE, ids=("of C", "of LLVM"))
+@pytest.mark.parametrize("dtype", [int8, int32, uint32])
+@pytest.mark.parametrize("number", [1, 2, 7, 8, 100])
+@pytest.mark.parametrize("name", [Op.FLOORDIV, Op.MOD])
+def test_divisors_that_are_known(name: str, number: int, dtype: DType, native: tuple[str, ...]) -> None:
+    numbers = np.array([dtype.min, dtype.min + 1, 0, 1, 6, 7, 8, dtype.max - 1, dtype.max]
+                       + [-1, -6, -7, -8] * (dtype.kind == "i"), dtype.numpy)
+    want = {Op.FLOORDIV: np.floor_divide, Op.MOD: np.mod}[name](numbers, dtype.numpy.type(number))
+    assert_same([of_one(name, numbers, dtype, dtype, native, Const(number, dtype))], [want], f"{name} {number}")
+
+
+@pytest.mark.parametrize("native", NATIVE, ids=("of C", "of LLVM"))
+def test_a_float64_is_rounded_once_to_float16(native: tuple[str, ...]) -> None:
+    """Just above and below half of the last bit: by way of float32 rounded as usual, both would be ties."""
+    half = 2.0**-11
+    numbers = np.array([1 + half + 2.0**-40, 1 + half, 1 + 3 * half - 2.0**-40, -1 - half - 2.0**-45], np.float64)
+    bits = of_one(Op.CAST, numbers, float64, float16, native)
+    assert_same([bits.view(np.float16) if bits.dtype != np.float16 else bits], [numbers.astype(np.float16)], "rounded")
 
 
 def test_functions_come_after_those_they_use_and_once() -> None:
