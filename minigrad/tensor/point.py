@@ -206,7 +206,8 @@ def is_ours(value: LazyBuffer | None) -> bool:
 def _shared(trace: Trace, alias: int) -> Storage | None:
     """The Storage that an alias shows, which may be all that is left of it; None if it has no value yet."""
     slot = trace.root_of(alias)
-    whole = trace.leaf(slot) or trace.result(slot)
+    leaf = trace.leaf(slot)
+    whole = trace.result(slot) if leaf is None else leaf
     if whole is not None:
         return whole._storage if is_filled(whole) else None
     storage = trace.shared[slot]() if slot in trace.shared else None

@@ -79,7 +79,7 @@ def run(first: int, count: int, arguments: list[str], until: float, devices: Seq
     """A stretch in a process of its own, which stops when time is up. If a signal or this function ends it, the seed
     at which it was is a failure, and the last of the stretch. ``RuntimeError`` if it raised something."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "tools.fuzz", "--stretch", f"{first}:{count}",
+    command = [sys.executable, "-X", "faulthandler", "-m", "tools.fuzz", "--stretch", f"{first}:{count}",
                f"--minutes={min((until - began) / 60, LONGEST)}", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + SLOW * count)

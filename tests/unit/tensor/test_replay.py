@@ -114,6 +114,16 @@ def test_a_window_of_what_was_detached_stays_outside_autograd() -> None:
         assert window.tolist() == [2, 2]
 
 
+def test_what_was_detached_of_a_part_of_a_leaf_is_handed_out_by_a_replayed_look() -> None:
+    for step in range(4):
+        x = mg.tensor([[1.0, 2.0], [3.0, step]])
+        large = x >= 2
+        part = x.reshape(-1).chunk(2)[0].detach()
+        assert large.tolist() == [[False, True], [True, step >= 2]]
+        x[0, 1] = 5
+        assert part.tolist() == [1, 5]
+
+
 def test_a_replayed_view_of_another_type_knows_its_type() -> None:
     weight = mg.ones(2, 2, requires_grad=True)
     for step in range(6):
