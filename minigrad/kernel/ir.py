@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, bool_
+from minigrad.ops import Op
 from minigrad.symbolic import Sym
 
 # --- the grammar -----------------------------------------------------------------------------------------------
@@ -50,8 +51,72 @@ class Array:
     swizzled: bool = False
 
 
+class Expression:
+    """What all values can do: ``x * 2.0 + y`` is an ``Apply`` of ADD to one of MUL, in the dtype of ``x``. One operand
+    may be a Python number. ``x < y`` is a bool; ``x == y`` says whether both are the same object.
+
+    >>> from minigrad.dtype import float32
+    >>> 1.0 - Local("x", float32)
+    Apply(op='SUB', srcs=(Const(value=1.0, dtype=minigrad.float32), Local(name='x', dtype=minigrad.float32)), \
+dtype=minigrad.float32)
+    """
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Value:
+        return applied(Op.ADD, self, other)
+
+    def __sub__(self, other: Any) -> Value:
+        return applied(Op.SUB, self, other)
+
+    def __mul__(self, other: Any) -> Value:
+        return applied(Op.MUL, self, other)
+
+    def __truediv__(self, other: Any) -> Value:
+        return applied(Op.DIV, self, other)
+
+    def __and__(self, other: Any) -> Value:
+        return applied(Op.AND, self, other)
+
+    def __or__(self, other: Any) -> Value:
+        return applied(Op.OR, self, other)
+
+    def __xor__(self, other: Any) -> Value:
+        return applied(Op.XOR, self, other)
+
+    def __lshift__(self, other: Any) -> Value:
+        return applied(Op.SHL, self, other)
+
+    def __rshift__(self, other: Any) -> Value:
+        return applied(Op.SHR, self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return applied(Op.ADD, other, self)
+
+    def __rsub__(self, other: Any) -> Value:
+        return applied(Op.SUB, other, self)
+
+    def __rmul__(self, other: Any) -> Value:
+        return applied(Op.MUL, other, self)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return applied(Op.DIV, other, self)
+
+    def __lt__(self, other: Any) -> Value:
+        return applied(Op.LT, self, other, bool_)
+
+    def __gt__(self, other: Any) -> Value:
+        return applied(Op.LT, other, self, bool_)
+
+    def __neg__(self: Any) -> Value:
+        return Apply(Op.NEG, (self,), self.dtype)
+
+    def __invert__(self: Any) -> Value:
+        return Apply(Op.NOT, (self,), self.dtype)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
-class Const:
+class Const(Expression):
     """A number that is written into the code; of an integer dtype it may have any value that fits."""
 
     value: int | float | bool
@@ -59,7 +124,7 @@ class Const:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Scalar:
+class Scalar(Expression):
     """Run-time argument number ``position``: 8 bytes, an int64, or the bits of a float64 for a float dtype."""
 
     name: str
@@ -68,7 +133,7 @@ class Scalar:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Local:
+class Local(Expression):
     """The value that a ``Let`` in an enclosing block named."""
 
     name: str
@@ -76,7 +141,7 @@ class Local:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Index:
+class Index(Expression):
     """An index expression as a value (a condition 0/1 when ``dtype`` is bool)."""
 
     index: Sym
@@ -84,7 +149,7 @@ class Index:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Load:
+class Load(Expression):
     """``array[index]``; where ``guard`` (a 0/1 expression) is 0 it is 0 and nothing is read."""
 
     array: Array
@@ -97,7 +162,7 @@ class Load:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Apply:
+class Apply(Expression):
     """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2``, on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have
     no place here. Numbers of half types are only converted, or chosen by WHERE: arithmetic is float32's. After
     ``legalise`` it may be ``QUOTIENT``, ``REMAINDER`` or a ``Function``, too."""
@@ -130,6 +195,13 @@ class Function(str):
 
 
 Value = Const | Scalar | Local | Index | Load | Apply
+
+
+def applied(op: str, a: Any, b: Any, dtype: DType | None = None) -> Apply:
+    """An op on two values, of which one may be a Python number, in their dtype or another."""
+    known: DType = (b if isinstance(a, (int, float)) else a).dtype
+    x, y = (Const(n, known) if isinstance(n, (int, float)) else n for n in (a, b))
+    return Apply(op, (x, y), known if dtype is None else dtype)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

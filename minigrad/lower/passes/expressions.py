@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigrad.dtype import DType, bool_, float32, float64, int32, int64, uint32, uint64
-from minigrad.kernel.ir import Apply, Const, Value
+from minigrad.kernel.ir import Apply, Const, Value, applied
 from minigrad.ops import Op
 
 INFINITY, NAN = float("inf"), float("nan")
@@ -56,74 +56,14 @@ SIGNED = {"float32": int32, "float64": int64}
 ROOT_HALF = {"float32": 0x3F3504F3, "float64": 0x3FE6A09E667F3BCD}  # the bits of sqrt(1/2)
 
 
-def _two(op: str, a: Value | float, b: Value | float) -> Value:
-    """``op`` on two operands, of which one may be a Python number."""
-    if not isinstance(a, (int, float)):
-        return Apply(op, (a, Const(b, a.dtype) if isinstance(b, (int, float)) else b), a.dtype)
-    if isinstance(b, (int, float)):
-        raise TypeError(f"{op}: one operand must be a value, got {a} and {b}")
-    return Apply(op, (Const(a, b.dtype), b), b.dtype)
-
-
-def add(a: Value | float, b: Value | float) -> Value:
-    """``a + b``; one of them may be a Python number."""
-    return _two(Op.ADD, a, b)
-
-
-def sub(a: Value | float, b: Value | float) -> Value:
-    """``a - b``; one of them may be a Python number."""
-    return _two(Op.SUB, a, b)
-
-
-def mul(a: Value | float, b: Value | float) -> Value:
-    """``a * b``; one of them may be a Python number."""
-    return _two(Op.MUL, a, b)
-
-
-def div(a: Value | float, b: Value | float) -> Value:
-    """``a / b``; one of them may be a Python number."""
-    return _two(Op.DIV, a, b)
-
-
 def maximum(a: Value, b: Value | float) -> Value:
     """The larger of ``a`` and ``b``; NaN if one is."""
-    return _two(Op.MAXIMUM, a, b)
+    return applied(Op.MAXIMUM, a, b)
 
 
 def minimum(a: Value, b: Value | float) -> Value:
     """The smaller of ``a`` and ``b``; NaN if one is."""
-    return _two(Op.MINIMUM, a, b)
-
-
-def both(a: Value, b: Value | int) -> Value:
-    """``a & b``."""
-    return _two(Op.AND, a, b)
-
-
-def either(a: Value, b: Value | int) -> Value:
-    """``a | b``."""
-    return _two(Op.OR, a, b)
-
-
-def flip(a: Value, b: Value | int) -> Value:
-    """``a ^ b``."""
-    return _two(Op.XOR, a, b)
-
-
-def left(a: Value, by: int) -> Value:
-    """``a << by``."""
-    return _two(Op.SHL, a, by)
-
-
-def right(a: Value, by: int) -> Value:
-    """``a >> by``: the sign is repeated if the dtype has one."""
-    return _two(Op.SHR, a, by)
-
-
-def less(a: Value | float, b: Value | float) -> Value:
-    """``a < b``, as a bool; false if one is NaN."""
-    compared = _two(Op.LT, a, b)
-    return Apply(Op.LT, compared.srcs, bool_)  # type: ignore[union-attr]
+    return applied(Op.MINIMUM, a, b)
 
 
 def equal(a: Value, b: Value | float) -> Value:
@@ -131,25 +71,15 @@ def equal(a: Value, b: Value | float) -> Value:
     return Apply(Op.EQ, (a, Const(b, a.dtype) if isinstance(b, (int, float)) else b), bool_)
 
 
-def negate(a: Value) -> Value:
-    """``-a``; of a float only the sign bit changes."""
-    return Apply(Op.NEG, (a,), a.dtype)
-
-
 def absolute(a: Value) -> Value:
     """``|a|``; of a float only the sign bit changes."""
     return Apply(Op.ABS, (a,), a.dtype)
 
 
-def invert(a: Value) -> Value:
-    """``~a``, or ``not a`` of a bool."""
-    return Apply(Op.NOT, (a,), a.dtype)
-
-
 def where(condition: Value, a: Value | float, b: Value | float) -> Value:
     """``a`` where the condition holds, else ``b``; one of them may be a Python number."""
-    chosen = _two(Op.WHERE, a, b)
-    return Apply(Op.WHERE, (condition, *chosen.srcs), chosen.dtype)  # type: ignore[union-attr]
+    chosen = applied(Op.WHERE, a, b)
+    return Apply(Op.WHERE, (condition, *chosen.srcs), chosen.dtype)
 
 
 def fma(a: Value, b: Value | float, c: Value | float) -> Value:
@@ -192,35 +122,34 @@ def horner(coefficients: Sequence[float], t: Value) -> Value:
 def with_sign(magnitude: Value, sign_of: Value) -> Value:
     """``magnitude``, whose sign bit is 0, with the sign bit of ``sign_of``."""
     form = FORMATS[magnitude.dtype]
-    sign = both(bitcast(sign_of, form.bits), form.sign)
-    return bitcast(either(bitcast(magnitude, form.bits), sign), form.dtype)
+    sign = bitcast(sign_of, form.bits) & form.sign
+    return bitcast(bitcast(magnitude, form.bits) | sign, form.dtype)
 
 
 def halves_of_power(form: Format, shifted: Value) -> tuple[Value, Value]:
     """Two powers of 2 whose product is 2^n, given n + ``form.shifter + form.bias``; 2^n itself may be out of range."""
     whole = bitcast(shifted, form.bits)
-    half = right(whole, 1)
-    return (bitcast(left(half, form.fraction), form.dtype),
-            bitcast(left(sub(whole, half), form.fraction), form.dtype))
+    half = whole >> 1
+    return bitcast(half << form.fraction, form.dtype), bitcast((whole - half) << form.fraction, form.dtype)
 
 
 def reduced(form: Format, x: Value, shifter: float) -> tuple[Value, Value]:
     """``n + shifter`` and r with x = n·log(2) + r, n an integer and |r| <= log(2)/2."""
     high, low = LN2[form.dtype.name]
     shifted = fma(x, LOG2_E, shifter)
-    n = sub(shifted, shifter)
+    n = shifted - shifter
     return shifted, fma(n, -low, fma(n, -high, x))
 
 
 def split(form: Format, x: Value, subnormal: bool = True) -> tuple[Value, Value]:
     """A float e and f with x = 2^e·(1+f), sqrt(1/2) <= 1+f < sqrt(2), for positive finite x, which may be subnormal."""
     scale = 2.0 ** (form.fraction + 1)
-    tiny = less(x, form.least_normal)
-    u = bitcast(where(tiny, mul(x, scale), x) if subnormal else x, form.bits)
+    tiny = x < form.least_normal
+    u = bitcast(where(tiny, x * scale, x) if subnormal else x, form.bits)
     least = ROOT_HALF[form.dtype.name]
-    moved = sub(u, least)
-    exponent = cast(right(bitcast(moved, SIGNED[form.dtype.name]), form.fraction), form.dtype)
-    m = bitcast(add(both(moved, (1 << form.fraction) - 1), least), form.dtype)
+    moved = u - least
+    exponent = cast(bitcast(moved, SIGNED[form.dtype.name]) >> form.fraction, form.dtype)
+    m = bitcast((moved & ((1 << form.fraction) - 1)) + least, form.dtype)
     if subnormal:
-        exponent = sub(exponent, where(tiny, form.fraction + 1.0, Const(0.0, form.dtype)))
-    return exponent, sub(m, 1.0)
+        exponent = exponent - where(tiny, form.fraction + 1.0, Const(0.0, form.dtype))
+    return exponent, m - 1.0

@@ -13,27 +13,17 @@ from minigrad.lower.passes.expressions import (
     LN2,
     NAN,
     absolute,
-    add,
     bitcast,
-    both,
     cast,
-    div,
-    either,
     equal,
     floor,
     fma,
     halves_of_power,
     horner,
-    invert,
-    left,
-    less,
     maximum,
     minimum,
-    mul,
-    negate,
     reduced,
     split,
-    sub,
     where,
 )
 from minigrad.ops import Op
@@ -93,13 +83,13 @@ def _constant_float(x: Value, y: float) -> Value | None:
     if y == 1.0:
         return x
     if y == -1.0:
-        return div(1.0, x)
+        return 1.0 / x
     if y in (2.0, 3.0, 4.0):
-        square = mul(x, x)
-        return square if y == 2.0 else mul(square, x if y == 3.0 else square)
+        square = x * x
+        return square if y == 2.0 else square * (x if y == 3.0 else square)
     if y in (0.5, -0.5):  # of -0 it is that of 0, and -inf is not a negative number here
-        root = Apply(Op.SQRT, (add(x, 0.0),), x.dtype)
-        return where(equal(x, -INFINITY), INFINITY if y > 0 else 0.0, root if y > 0 else div(1.0, root))
+        root = Apply(Op.SQRT, (x + 0.0,), x.dtype)
+        return where(equal(x, -INFINITY), INFINITY if y > 0 else 0.0, root if y > 0 else 1.0 / root)
     return None
 
 
@@ -108,19 +98,19 @@ def _float_power(x: Value, y: Value) -> Value:
     form = FORMATS[x.dtype]
     size = absolute(x)
     magnitude = _single(size, y) if x.dtype is float32 else _double(size, y)
-    half = mul(y, 0.5)
+    half = y * 0.5
     whole = equal(floor(y), y)
-    odd = both(whole, invert(equal(floor(half), half)))
-    sign = both(bitcast(x, form.bits), where(odd, form.sign, Const(0, form.bits)))
-    result = bitcast(either(bitcast(magnitude, form.bits), sign), form.dtype)
-    undefined = both(both(less(x, 0.0), less(-INFINITY, x)), invert(whole))
+    odd = whole & ~equal(floor(half), half)
+    sign = bitcast(x, form.bits) & where(odd, form.sign, Const(0, form.bits))
+    result = bitcast(bitcast(magnitude, form.bits) | sign, form.dtype)
+    undefined = (x < 0.0) & (x > -INFINITY) & ~whole
     result = where(undefined, NAN, result)
-    return where(either(equal(y, 0.0), equal(x, 1.0)), 1.0, result)
+    return where(equal(y, 0.0) | equal(x, 1.0), 1.0, result)
 
 
 def _logarithm_where_finite(x: Value, value: Value) -> Value:
     """``value``, but -inf for 0 and x itself for inf and NaN."""
-    return where(both(less(0.0, x), less(x, INFINITY)), value, where(equal(x, 0.0), -INFINITY, x))
+    return where((x > 0.0) & (x < INFINITY), value, where(equal(x, 0.0), -INFINITY, x))
 
 
 def _single(x: Value, y: Value) -> Value:
@@ -129,14 +119,14 @@ def _single(x: Value, y: Value) -> Value:
     form = FORMATS[float64]
     wide = cast(x, float64)
     e, f = split(form, wide, subnormal=False)
-    s = div(f, add(f, 2.0))
-    z = mul(s, s)
-    logarithm = fma(e, LN2["float64"][0], fma(mul(s, z), horner(table.LOG_36, z), add(s, s)))
+    s = f / (f + 2.0)
+    z = s * s
+    logarithm = fma(e, LN2["float64"][0], fma(s * z, horner(table.LOG_36, z), s + s))
     exponent = maximum(minimum(cast(y, float64), 2.0**200), -(2.0**200))
-    product = mul(_logarithm_where_finite(wide, logarithm), exponent)
+    product = _logarithm_where_finite(wide, logarithm) * exponent
     shifted, r = reduced(form, maximum(minimum(product, 90.0), -110.0), form.shifter)
     p = fma(r, fma(r, horner(table.EXP_36, r), 1.0), 1.0)
-    return cast(mul(p, bitcast(left(bitcast(shifted, form.bits), form.fraction), float64)), float32)
+    return cast(p * bitcast(bitcast(shifted, form.bits) << form.fraction, float64), float32)
 
 
 def _double(x: Value, y: Value) -> Value:
@@ -145,49 +135,49 @@ def _double(x: Value, y: Value) -> Value:
     high, low = _long_logarithm(x)
     high = _logarithm_where_finite(x, high)
     y = maximum(minimum(y, 2.0**65), -(2.0**65))  # more makes no difference, and the product stays finite
-    product = mul(y, high)
-    rest = fma(y, low, fma(y, high, negate(product)))
+    product = y * high
+    rest = fma(y, low, fma(y, high, -product))
     rest = minimum(maximum(rest, -0.25), 0.25)  # it is larger only where the product is out of range
     rest = where(equal(rest, rest), rest, Const(0.0, float64))
     product = maximum(minimum(product, 711.0), -746.0)
     shifted, r = reduced(form, product, form.shifter + form.bias)
-    r = add(r, rest)
+    r = r + rest
     p = fma(r, fma(r, horner(table.EXP_64, r), 1.0), 1.0)
     first, second = halves_of_power(form, shifted)
-    return mul(mul(p, first), second)
+    return p * first * second
 
 
 def _long_logarithm(x: Value) -> tuple[Value, Value]:
     """log x = e·log 2 + 2·atanh(s), s = f/(2+f), as the sum of two numbers. atanh(s) = s·(1 + z·(1/3 + z·LOG_66(z)))
     with z = s², in which all but the last term are sums of two."""
     e, f = split(FORMATS[float64], x)
-    below = add(f, 2.0)
-    below_rest = sub(f, sub(below, 2.0))
-    inverse = div(1.0, below)
-    s = mul(f, inverse)
-    s_rest = mul(fma(negate(s), below_rest, fma(negate(s), below, f)), inverse)
+    below = f + 2.0
+    below_rest = f - (below - 2.0)
+    inverse = 1.0 / below
+    s = f * inverse
+    s_rest = fma(-s, below_rest, fma(-s, below, f)) * inverse
     z, z_rest = _exact_product(s, s)
-    z_rest = fma(add(s, s), s_rest, z_rest)
-    t = mul(z, horner(table.LOG_66, z))
-    c = add(t, THIRD[0])
-    c_rest = add(add(sub(THIRD[0], c), t), THIRD[1])
+    z_rest = fma(s + s, s_rest, z_rest)
+    t = z * horner(table.LOG_66, z)
+    c = t + THIRD[0]
+    c_rest = ((THIRD[0] - c) + t) + THIRD[1]
     w, w_rest = _exact_product(z, c)
     w_rest = fma(z, c_rest, fma(z_rest, c, w_rest))
     v, v_rest = _exact_product(s, w)
     v_rest = fma(s, w_rest, fma(s_rest, w, v_rest))
-    a = add(s, v)
-    a_rest = add(add(sub(s, a), v), add(s_rest, v_rest))
-    a, a_rest = add(a, a), add(a_rest, a_rest)
-    whole = mul(e, LN2_SHORT[0])
-    high = add(whole, a)
-    low = add(add(sub(whole, high), a), fma(e, LN2_SHORT[1], a_rest))
+    a = s + v
+    a_rest = ((s - a) + v) + (s_rest + v_rest)
+    a, a_rest = a + a, a_rest + a_rest
+    whole = e * LN2_SHORT[0]
+    high = whole + a
+    low = ((whole - high) + a) + fma(e, LN2_SHORT[1], a_rest)
     return high, low
 
 
 def _exact_product(a: Value, b: Value) -> tuple[Value, Value]:
     """a·b as the sum of two numbers."""
-    product = mul(a, b)
-    return product, fma(a, b, negate(product))
+    product = a * b
+    return product, fma(a, b, -product)
 
 
 # --- integers ----------------------------------------------------------------------------------------------------
@@ -201,10 +191,10 @@ def _constant_integer(x: Value, y: int) -> Value | None:
     square = x
     while y:
         if y & 1:
-            result = square if result is None else mul(result, square)
+            result = square if result is None else result * square
         y >>= 1
         if y:
-            square = mul(square, square)
+            square = square * square
     return Const(1, x.dtype) if result is None else result
 
 
@@ -212,13 +202,13 @@ def _integer_power(x: Value, y: Value) -> Value:
     """The same for every bit that the exponent may have, chosen at run time."""
     dtype: DType = x.dtype
     one, zero = Const(1, dtype), Const(0, dtype)
-    square, result = x, where(equal(both(y, 1), 0), one, x)
+    square, result = x, where(equal(y & 1, 0), one, x)
     for bit in range(1, dtype.bits - (dtype.kind == "i")):
-        square = mul(square, square)
-        result = mul(result, where(equal(both(y, 1 << bit), 0), one, square))
+        square = square * square
+        result = result * where(equal(y & (1 << bit), 0), one, square)
     if dtype.kind == "u":
         return result
     minus = Const(-1, dtype)
-    of_minus = where(equal(both(y, 1), 0), one, minus)
+    of_minus = where(equal(y & 1, 0), one, minus)
     inverse = where(equal(x, 1), one, where(equal(x, -1), of_minus, zero))
-    return where(less(y, 0), inverse, result)
+    return where(y < 0, inverse, result)

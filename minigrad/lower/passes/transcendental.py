@@ -16,21 +16,15 @@ from minigrad.lower.passes.expressions import (
     LN2,
     NAN,
     absolute,
-    add,
     bitcast,
-    div,
     equal,
     fma,
     halves_of_power,
     horner,
-    left,
-    less,
     maximum,
     minimum,
-    mul,
     reduced,
     split,
-    sub,
     where,
     with_sign,
 )
@@ -90,7 +84,7 @@ def exp(x: Value) -> Value:
     shifted, r = reduced(form, maximum(minimum(x, high), low), form.shifter + form.bias)
     p = fma(r, fma(r, horner(table.EXP_32 if form.dtype is float32 else table.EXP_64, r), 1.0), 1.0)
     first, second = halves_of_power(form, shifted)
-    return mul(mul(p, first), second)
+    return p * first * second
 
 
 def log(x: Value) -> Value:
@@ -98,16 +92,16 @@ def log(x: Value) -> Value:
     form = FORMATS[x.dtype]
     e, f = split(form, x)
     high, low = LN2[form.dtype.name]
-    square = mul(f, f)
+    square = f * f
     if form.dtype is float32:
-        tail = fma(mul(square, f), horner(table.LOG_32, f), fma(e, low, mul(square, -0.5)))
+        tail = fma(square * f, horner(table.LOG_32, f), fma(e, low, square * -0.5))
     else:
-        s = div(f, add(f, 2.0))
-        z = mul(s, s)
-        tail = fma(s, fma(z, horner(table.LOG_64, z), mul(square, 0.5)), fma(e, low, mul(square, -0.5)))
-    result = fma(e, high, add(f, tail))
-    plain = less(sub(bitcast(x, form.bits), 1), form.infinity - 1)  # unsigned: neither 0, negative, inf nor NaN
-    special = where(equal(x, 0.0), -INFINITY, where(less(x, 0.0), NAN, x))
+        s = f / (f + 2.0)
+        z = s * s
+        tail = fma(s, fma(z, horner(table.LOG_64, z), square * 0.5), fma(e, low, square * -0.5))
+    result = fma(e, high, f + tail)
+    plain = (bitcast(x, form.bits) - 1) < form.infinity - 1  # unsigned: neither 0, negative, inf nor NaN
+    special = where(equal(x, 0.0), -INFINITY, where(x < 0.0, NAN, x))
     return where(plain, result, special)
 
 
@@ -116,24 +110,24 @@ def tanh(x: Value) -> Value:
     form = FORMATS[x.dtype]
     single = form.dtype is float32
     size = absolute(x)
-    shifted, r = reduced(form, maximum(mul(size, -2.0), -20.0 if single else -40.0), form.shifter)
+    shifted, r = reduced(form, maximum(size * -2.0, -20.0 if single else -40.0), form.shifter)
     p = fma(r, fma(r, horner(table.EXP_32 if single else table.EXP_64, r), 1.0), 1.0)
-    e = mul(p, bitcast(left(bitcast(shifted, form.bits), form.fraction), form.dtype))
-    large = sub(1.0, div(add(e, e), add(e, 1.0)))
-    u = mul(size, size)
-    small = fma(mul(size, u), horner(table.TANH_32 if single else table.TANH_64, u), size)
-    return with_sign(where(less(size, 0.55), small, large), x)
+    e = p * bitcast(bitcast(shifted, form.bits) << form.fraction, form.dtype)
+    large = 1.0 - (e + e) / (e + 1.0)
+    u = size * size
+    small = fma(size * u, horner(table.TANH_32 if single else table.TANH_64, u), size)
+    return with_sign(where(size < 0.55, small, large), x)
 
 
 def erf(x: Value) -> Value:
     """x plus a polynomial below 1.25, 1 - erfc(x) above, with erfc a polynomial up to where it no longer counts."""
     single = x.dtype is float32
     size = absolute(x)
-    u = mul(size, size)
+    u = size * size
     small = fma(size, horner(table.ERF_32 if single else table.ERF_64, u), size)
-    t = sub(minimum(size, 4.0), 2.625) if single else sub(minimum(size, 6.0), 3.625)
-    large = sub(1.0, horner(table.ERFC_32 if single else table.ERFC_64, t))
-    return with_sign(where(less(size, 1.25), small, large), x)
+    t = minimum(size, 4.0) - 2.625 if single else minimum(size, 6.0) - 3.625
+    large = 1.0 - horner(table.ERFC_32 if single else table.ERFC_64, t)
+    return with_sign(where(size < 1.25, small, large), x)
 
 
 EXPANSIONS: dict[str, Callable[..., Value]] = {

@@ -7,29 +7,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from minigrad.dtype import float32, float64, int64, uint32, uint64
-from minigrad.kernel.ir import Apply, Const, Value
+from minigrad.kernel.ir import Const, Value
 from minigrad.lower.passes import polynomials as table
-from minigrad.lower.passes.expressions import (
-    FORMATS,
-    absolute,
-    add,
-    bitcast,
-    both,
-    cast,
-    either,
-    equal,
-    flip,
-    fma,
-    horner,
-    left,
-    less,
-    mul,
-    negate,
-    right,
-    sub,
-    where,
-)
-from minigrad.ops import Op
+from minigrad.lower.passes.expressions import FORMATS, absolute, bitcast, cast, equal, fma, horner, where
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
 # 2/π modulo 4·2^-k, as the sum of two numbers, for x below the first number of the row: there x is a multiple of 2^k,
@@ -52,7 +32,7 @@ def sine(x: Value) -> Value:
     """sin(x), the sign of x kept: it is an odd function."""
     form = FORMATS[x.dtype]
     n, r, rest = _reduce(absolute(x))
-    flipped = flip(bitcast(x, form.bits), left(n, form.bits.bits - 2))
+    flipped = bitcast(x, form.bits) ^ (n << (form.bits.bits - 2))
     return _turn(n, flipped, *_both(r, rest))
 
 
@@ -60,28 +40,27 @@ def cosine(x: Value) -> Value:
     """cos(x) = sin(x + π/2)."""
     form = FORMATS[x.dtype]
     n, r, rest = _reduce(absolute(x))
-    n = add(n, 1)
-    return _turn(n, left(n, form.bits.bits - 2), *_both(r, rest))
+    n = n + 1
+    return _turn(n, n << (form.bits.bits - 2), *_both(r, rest))
 
 
 def _turn(n: Value, sign: Value, sin: Value, cos: Value) -> Value:
     """The value in the quadrant n, with the upper bit of ``sign`` flipping it."""
     form = FORMATS[sin.dtype]
-    value = where(equal(both(n, 1), 0), sin, cos)
-    return bitcast(flip(bitcast(value, form.bits), both(sign, form.sign)), form.dtype)
+    value = where(equal(n & 1, 0), sin, cos)
+    return bitcast(bitcast(value, form.bits) ^ (sign & form.sign), form.dtype)
 
 
 def _both(r: Value, rest: Value | None) -> tuple[Value, Value]:
     """sin(r + rest) and cos(r + rest)."""
-    u = mul(r, r)
+    u = r * r
     if rest is None:
-        return (fma(mul(r, u), horner(table.SIN_32, u), r),
-                fma(mul(u, u), horner(table.COS_32, u), fma(u, -0.5, 1.0)))
-    half = mul(u, 0.5)
-    near = sub(1.0, half)
-    error = sub(sub(1.0, near), half)
-    tail = sub(mul(mul(u, u), horner(table.COS_64, u)), mul(r, rest))
-    return add(r, fma(mul(r, u), horner(table.SIN_64, u), rest)), add(near, add(error, tail))
+        return (fma(r * u, horner(table.SIN_32, u), r), fma(u * u, horner(table.COS_32, u), fma(u, -0.5, 1.0)))
+    half = u * 0.5
+    near = 1.0 - half
+    error = (1.0 - near) - half
+    tail = u * u * horner(table.COS_64, u) - r * rest
+    return r + fma(r * u, horner(table.SIN_64, u), rest), near + (error + tail)
 
 
 def _reduce(x: Value) -> tuple[Value, Value, Value | None]:
@@ -99,38 +78,38 @@ def _reduce_single(x: Value) -> tuple[Value, Value, None]:
     top: Value = c
     end: Value = d
     for limit, high, low in reversed(rows):
-        inside = less(x, limit)
+        inside = x < limit
         top, end = where(inside, high, top), where(inside, low, end)
-    product = mul(wide, top)
-    error = fma(wide, top, negate(product))
+    product = wide * top
+    error = fma(wide, top, -product)
     shifter = 1.5 * 2.0**52
-    shifted = add(product, shifter)
-    f = add(sub(product, sub(shifted, shifter)), fma(wide, end, error))
-    return cast(bitcast(shifted, uint64), uint32), cast(mul(f, HALF_PI[0]), float32), None
+    shifted = product + shifter
+    f = (product - (shifted - shifter)) + fma(wide, end, error)
+    return cast(bitcast(shifted, uint64), uint32), cast(f * HALF_PI[0], float32), None
 
 
 def _reduce_double(x: Value) -> tuple[Value, Value, Value]:
     """Payne and Hanek, "Radian reduction for trigonometric functions", 1983: of the product of x's significand with the
     bits of 2/π, those that count whole turns are never computed. x below π/4 is r itself."""
     bits = bitcast(x, uint64)
-    position = sub(right(bits, 52), 1013)
+    position = (bits >> 52) - 1013
     window = _window(position)
-    significand = either(both(bits, (1 << 52) - 1), 1 << 52)
+    significand = (bits & ((1 << 52) - 1)) | (1 << 52)
     top, low = _product(significand, window)
-    n = right(add(top, 1 << 61), 62)
-    signed = bitcast(sub(top, left(n, 62)), int64)  # the rest in units of 2^-62
-    coarse = cast(both(signed, ~0xFFFFFFFF), float64)
-    fine = cast(bitcast(either(left(both(bitcast(signed, uint64), 0xFFFFFFFF), 20), right(low, 44)), int64), float64)
-    finest = cast(bitcast(both(low, (1 << 44) - 1), int64), float64)
-    a, b, c = mul(coarse, 2.0**-62), mul(fine, 2.0**-82), mul(finest, 2.0**-126)
-    f = add(a, b)  # exact where a is not much larger than b, so c counts where they cancel
-    g = add(add(sub(a, f), b), c)
-    r = mul(f, HALF_PI[0])
-    rest = fma(f, HALF_PI[0], negate(r))
+    n = (top + (1 << 61)) >> 62
+    signed = bitcast(top - (n << 62), int64)  # the rest in units of 2^-62
+    coarse = cast(signed & ~0xFFFFFFFF, float64)
+    fine = cast(bitcast(((bitcast(signed, uint64) & 0xFFFFFFFF) << 20) | (low >> 44), int64), float64)
+    finest = cast(bitcast(low & ((1 << 44) - 1), int64), float64)
+    a, b, c = coarse * 2.0**-62, fine * 2.0**-82, finest * 2.0**-126
+    f = a + b  # exact where a is not much larger than b, so c counts where they cancel
+    g = ((a - f) + b) + c
+    r = f * HALF_PI[0]
+    rest = fma(f, HALF_PI[0], -r)
     rest = fma(g, HALF_PI[0], fma(f, HALF_PI[1], rest))
-    small = less(x, 0.785)
-    nan = sub(x, x)  # of inf
-    return (where(small, Const(0, uint64), n), where(small, x, add(r, nan)), where(small, Const(0.0, float64), rest))
+    small = x < 0.785
+    nan = x - x  # of inf
+    return (where(small, Const(0, uint64), n), where(small, x, r + nan), where(small, Const(0.0, float64), rest))
 
 
 def _window(position: Value) -> list[Value]:
@@ -138,27 +117,27 @@ def _window(position: Value) -> list[Value]:
     of the index of the first, are shifted together."""
     words: list[Value] = [Const(w, uint64) for w in TWO_OVER_PI]
     for step in (16, 8, 4, 2, 1):
-        lacks = equal(both(position, 64 * step), 0)
+        lacks = equal(position & (64 * step), 0)
         # after this step an index below ``step`` is to be added; index 16 is the last of all
         wanted = step - 1 + 4
         words = [where(lacks, w, words[k + step]) if k + step < len(words) else w for k, w in enumerate(words)][:wanted]
-    by = both(position, 63)
-    back = sub(64, by)
-    return [either(Apply(Op.SHL, (a, by), uint64), Apply(Op.SHR, (b, back), uint64)) for a, b in pairwise(words)]
+    by = position & 63
+    back = 64 - by
+    return [(a << by) | (b >> back) for a, b in pairwise(words)]
 
 
 def _product(m: Value, words: list[Value]) -> tuple[Value, Value]:
     """Bits 128 to 191 and 64 to 127 of m·(words[0]·2^128 + words[1]·2^64 + words[2]), m below 2^53."""
-    low = mul(m, words[1])
-    carried = add(low, _high_product(m, words[2]))
-    carry = where(less(carried, low), 1, Const(0, uint64))
-    return add(add(mul(m, words[0]), _high_product(m, words[1])), carry), carried
+    low = m * words[1]
+    carried = low + _high_product(m, words[2])
+    carry = where(carried < low, 1, Const(0, uint64))
+    return m * words[0] + _high_product(m, words[1]) + carry, carried
 
 
 def _high_product(m: Value, w: Value) -> Value:
     """(m·w) >> 64 for m below 2^53."""
     mask = 0xFFFFFFFF
-    m_high, m_low, w_high, w_low = right(m, 32), both(m, mask), right(w, 32), both(w, mask)
-    middle = add(mul(m_low, w_high), right(mul(m_low, w_low), 32))
-    other = add(mul(m_high, w_low), both(middle, mask))
-    return add(add(mul(m_high, w_high), right(middle, 32)), right(other, 32))
+    m_high, m_low, w_high, w_low = m >> 32, m & mask, w >> 32, w & mask
+    middle = m_low * w_high + ((m_low * w_low) >> 32)
+    other = m_high * w_low + (middle & mask)
+    return m_high * w_high + (middle >> 32) + (other >> 32)
