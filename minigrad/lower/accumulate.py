@@ -79,9 +79,9 @@ class Group:
         """Add partial sums to others."""
         statements: list[Statement] = []
         for r, a, b in zip(self.reductions, into, partial, strict=True):
-            lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
+            lane = self.names.axis("l", self.lanes) if self.lanes > 1 else None
             registers = a.size // self.lanes
-            u = Axis(self.names.var("u", registers), registers) if registers > 1 else None
+            u = self.names.axis("u", registers) if registers > 1 else None
             at = (u.var * self.lanes if u else num(0)) + (lane.var if lane else 0)
             op = REDUCE_OPS[r.node.op].combine
             inside: list[Statement] = [Store(a, at, Apply(op, (Load(a, at), Load(b, at)), a.dtype))]
@@ -99,7 +99,7 @@ class Group:
             lane_axis: Axis | None = None, left: int | None = None) -> list[Statement]:
         """One vector (or element) more in the accumulators; of a masked one only the first ``left`` lanes."""
         mapping = dict(mapping)
-        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
+        lane = self.names.axis("l", lanes) if lanes > 1 else None
         guard = None
         if lane is not None and lane_axis is not None:
             mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var

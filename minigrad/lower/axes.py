@@ -5,11 +5,10 @@ Next: ``steps.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from minigrad.lower.values import Names
-from minigrad.symbolic import Sym, coefficient, inside, linear, substitute, variables
+from minigrad.symbolic import Sym, coefficient, inside, linear, substitute, var, variables
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -18,6 +17,36 @@ class Axis:
 
     var: Sym
     size: int
+
+
+class Names:
+    """Fresh names, unique in a kernel, and loop variables that bear them."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.count: dict[str, int] = {}
+        self.taken = frozenset(taken)
+
+    def fresh(self, stem: str) -> str:
+        """``stem0``, ``stem1``, …
+
+        >>> names = Names()
+        >>> names.fresh("i"), names.fresh("i"), names.fresh("acc")
+        ('i0', 'i1', 'acc0')
+        """
+        while True:
+            n = self.count.get(stem, 0)
+            self.count[stem] = n + 1
+            name = f"{stem}{n}"
+            if name not in self.taken:
+                return name
+
+    def var(self, stem: str, size: int) -> Sym:
+        """A variable that counts 0 … size-1."""
+        return var(self.fresh(stem), 0, max(0, size - 1))
+
+    def axis(self, stem: str, size: int) -> Axis:
+        """A loop variable for an axis of its own."""
+        return Axis(self.var(stem, size), size)
 
 
 class Axes:

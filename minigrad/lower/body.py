@@ -23,8 +23,10 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.kernel.walk import values
+from minigrad.lower.axes import Axis, Names
+from minigrad.lower.nest import vectorised
 from minigrad.lower.scalar import convert
-from minigrad.lower.values import Gathered, Names, Reduction
+from minigrad.lower.values import Gathered, Reduction, Values
 from minigrad.ops import SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num, substitute, variables
 
@@ -92,6 +94,20 @@ class Body:
             return [g for g in left if self.depends(g) & over]
         reduced = {v for r in self.reductions for axis in r.vars for v in variables(self.index(axis))}
         return [g for g in left if not self.depends(g) & reduced]
+
+    @classmethod
+    def of(cls, values: Values, axes: Sequence[tuple[Sym, int]], outputs: Sequence[Output],
+           status: Array | None) -> Body:
+        """The body with these outputs, over ``axes``, of which ``values`` has made the values."""
+        gathers = tuple([g for found in values.gathers.values() for g in found])
+        return cls(values.names, tuple(axes), tuple(outputs), tuple(values.reductions.values()), gathers, status)
+
+    def stored(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
+               lane: Axis | None = None) -> list[Statement]:
+        """The stores at a place, or, with a lane, at as many neighbours, after what looks up their indices."""
+        copy = self.instance(mapping, locals)
+        stores = copy.stores()
+        return [*copy.statements, *vectorised(lane, stores)]
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
                  guard: Sym | None = None) -> Instance:

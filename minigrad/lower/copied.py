@@ -11,14 +11,13 @@ from math import prod
 
 from minigrad.graph.lazy import contiguous_strides
 from minigrad.kernel.ir import Alloc, Apply, Array, Load, Statement
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, Output, traffic
 from minigrad.lower.contraction import Product, find_product, is_apart
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import ZERO
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Steps
-from minigrad.lower.values import Names
 from minigrad.symbolic import variables
 from minigrad.target import Target
 
@@ -67,7 +66,7 @@ class Factor:
 
     def _filled(self, array: Array, axes: Sequence[Axis], strides: Sequence[int], names: Names) -> Body:
         """What fills the copy, over axes of its own."""
-        own = [Axis(names.var("k", x.size), x.size) for x in axes]
+        own = [names.axis("k", x.size) for x in axes]
         copy = self.body.instance({x.var: y.var for x, y in zip(axes, own, strict=True)})
         index = sum([x.var * n for x, n in zip(own, strides, strict=True)], ZERO)
         return Body(names, tuple([(x.var, x.size) for x in own if x.size != 1]),

@@ -15,7 +15,7 @@ from minigrad import config
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.contraction import find_tiling, less_along_sum
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
@@ -28,7 +28,6 @@ from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import scatter_stage
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.tile import contraction_stage
-from minigrad.lower.values import Names
 from minigrad.lower.walk import walk_stages
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
@@ -138,7 +137,7 @@ class _Kernel(Stages[bool]):
 
     def _several(self, stages: Sequence[Stage]) -> Lowered:
         """All stages at each point of the outer space, or at each block of neighbouring points."""
-        outer = [Axis(self.names.var("o", n), n) for n in self.spec.outer]
+        outer = [self.names.axis("o", n) for n in self.spec.outer]
         index = [num(0) if a.size == 1 else a.var for a in outer]
         block = self._block(stages, outer, index)
         if block is None:

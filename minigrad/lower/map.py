@@ -13,8 +13,8 @@ from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import abreast, axis_cost, lanes_for
-from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
-from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
+from minigrad.lower.nest import ZERO, Lowering, Nest, Pieces, loop, parts
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
@@ -51,14 +51,8 @@ def map_stage(body: Body, target: Target, divide: bool, given: Steps | None = No
     cost = work.cost + len(body.outputs)
     steps = choose(body, work, space, cost, target) if given is None else space.check(given, STEPS)
     nest = _Map(body, space, steps)
-    total = cost * prod(axis.size for axis in axes)
-    if not divide:
-        return Lowering(nest.whole(), space.note("map", steps), total)
-    if given is None:
-        steps += parallel_step(nest.loops, share([a for _, a in nest.loops], nest.cost_of_step(cost)))
-    s = shared(steps, nest.loops)
-    head, statements = nest.divided(s)
-    return Lowering(statements, f"{space.note('map', steps)}; {s.extent} iterations", total, head)
+    each = nest.cost_of_step(cost) if given is None else None
+    return nest.lowered("map", space, steps, cost * prod(axis.size for axis in axes), divide, each)
 
 
 def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -> Steps:
@@ -124,29 +118,24 @@ def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis)
     return None
 
 
-class _Map:
+class _Map(Nest):
     def __init__(self, body: Body, space: Space, steps: Steps) -> None:
         axes = list(space.axes.values())
         blocked = body.gathering()
-        self.body = body
+        self.body, self.names = body, body.names
         self.lane_axis = space.lanes(steps, axes, [a for a in axes if a.var in blocked])
-        self.parts: list[Part] = []
-        if self.lane_axis is not None:
-            self.parts = parts(self.lane_axis.size, steps.count("lanes", space.name(self.lane_axis)))
-        self.main = self.parts[0] if self.parts else None
         self.tile = self._tile(space, steps)
-        self.outer = [a for a in axes if a is not self.lane_axis and a is not self.tile]
-        self.loops = [(space.name(a), a) for a in self.outer]
+        self.loops = [(space.name(a), a) for a in axes if a is not self.lane_axis and a is not self.tile]
         if self.tile is not None:
             self.tile_size = steps.count("split", space.name(self.tile))
             self.square = steps.count("unroll", space.name(self.tile)) == self.tile_size
-            self.tiles = self._axis("t", -(-self.tile.size // self.tile_size))
-            self.outer.append(self.tiles)
+            self.tiles = self.names.axis("t", -(-self.tile.size // self.tile_size))
             self.loops.append((space.name(self.tile), self.tiles))
-        self.steps: Axis | None = None
-        if self.main is not None and self.lane_axis is not None and self.main.count > 1:
-            self.steps = self._axis("v", self.main.count)
-            self.loops.append((space.name(self.lane_axis), self.steps))
+        if self.lane_axis is not None:
+            name = space.name(self.lane_axis)
+            self.pieces = Pieces(self.names, self.lane_axis.size, steps.count("lanes", name))
+            self.vectors = self.pieces.steps
+            self.loops += [(name, self.vectors)] if self.vectors else []
 
     def _tile(self, space: Space, steps: Steps) -> Axis | None:
         found = steps.named("split")
@@ -157,80 +146,38 @@ class _Map:
             raise ScheduleError(f"{found[-1]}: one axis can be cut into tiles, around the vectors of another")
         return axis
 
-    def _axis(self, stem: str, size: int) -> Axis:
-        return Axis(self.body.names.var(stem, size), size)
-
-    def whole(self) -> list[Statement]:
-        """All of the space."""
-        inside = self._main(None)
-        for part in self.parts[1:]:
-            inside += self._rest(part)
-        return loops(self.outer, inside)
-
     def cost_of_step(self, cost: int) -> int:
         """Scalar operations of a step of the innermost loop, of which an element costs so many."""
-        per_step = cost * (self.tile_size if self.tile else 1) * (self.main.lanes if self.main else 1)
-        if self.main is not None and self.lane_axis is not None and self.steps is None:
-            per_step *= -(-self.lane_axis.size // self.main.lanes)
-        return per_step
+        if self.lane_axis is None:
+            return cost
+        lanes = self.pieces.main.lanes
+        often = 1 if self.vectors else -(-self.lane_axis.size // lanes)
+        return cost * (self.tile_size if self.tile else 1) * lanes * often
 
-    def divided(self, s: Share) -> tuple[Parallel, list[Statement]]:
-        """One parallel iteration's part of the space."""
-        head = parallel(self.body.names, s)
-        if not s.axes:
-            return head, self.whole()
-        cut = s.axes[s.cut]
-        rest = [x for part in self.parts[1:] for x in self._rest(part)]
-        if cut is self.steps:
-            return head, self._main((head.start, head.stop)) + when(head.last, rest)
-        inside = loops(s.axes[s.cut + 1:len(self.outer)], self._main(None) + rest)
-        return head, [loop(cut, inside, start=head.start, stop=head.stop)]
+    def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
+            most: int = 0) -> list[Statement]:
+        if self.lane_axis is None:
+            return self.body.stored({})
+        return self.pieces.row(self._at, start, stop, last)
 
-    def _main(self, bounds: tuple[Sym, Sym] | None) -> list[Statement]:
-        if self.main is None:
-            return self._point({})
-        if self.steps is None:
-            return self._lanes(self.main, num(self.main.start))
-        inside = self._lanes(self.main, self.steps.var * self.main.lanes)
-        start, stop = bounds or (num(0), num(self.steps.size))
-        return [loop(self.steps, inside, start=start, stop=stop)]
-
-    def _rest(self, part: Part) -> list[Statement]:
-        if part.count == 1:
-            return self._lanes(part, num(part.start))
-        axis = self._axis("v", part.count)
-        return [loop(axis, self._lanes(part, axis.var * part.lanes + part.start))]
-
-    def _lanes(self, part: Part, at: Sym) -> list[Statement]:
+    def _at(self, at: Sym, lane: Axis | None) -> list[Statement]:
         """One vector of the body (or one element), for each element of the tile."""
         assert self.lane_axis is not None
-        mapping = {}
-        lane = None
-        if part.lanes > 1:
-            lane = self._axis("l", part.lanes)
-            at = at + lane.var
-        mapping[self.lane_axis.var] = at
+        mapping = {self.lane_axis.var: at}
         if self.tile is None:
-            return self._point(mapping, lane)
-        start = self.tiles.var * self.tile_size
-        inner = self._axis("u", self.tile.size)
-        mapping[self.tile.var] = inner.var
-        if self.square and self.tile_size == self.tile.size and part.lanes > 1:
-            return [loop(inner, self._point(mapping, lane), "unroll")]
-        stop = minimum(start + self.tile_size, num(self.tile.size))
-        rest: list[Statement] = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
-        full = self.tile.size // self.tile_size
-        if not self.square or part.lanes != self.tile_size or not full:
+            return self.body.stored(mapping, lane=lane)
+        start, size = self.tiles.var * self.tile_size, self.tile_size
+        inner = self.names.axis("u", self.tile.size)
+        row = self.body.stored({**mapping, self.tile.var: inner.var}, lane=lane)
+        if self.square and size == self.tile.size and lane is not None:
+            return [loop(inner, row, "unroll")]
+        rest: list[Statement] = [loop(inner, row, start=start, stop=minimum(start + size, num(self.tile.size)))]
+        full = self.tile.size // size
+        if not self.square or lane is None or lane.size != size or not full:
             return rest
-        row, tile = self._axis("u", self.tile_size), self._axis("t", full)
-        mapping[self.tile.var] = tile.var * self.tile_size + row.var
-        square: list[Statement] = [LetIndex(tile.var, Index(self.tiles.var, int64)),
-                  loop(row, self._point(mapping, lane), "unroll")]
+        inner, tile = self.names.axis("u", size), self.names.axis("t", full)
+        row = self.body.stored({**mapping, self.tile.var: tile.var * size + inner.var}, lane=lane)
+        square: list[Statement] = [LetIndex(tile.var, Index(self.tiles.var, int64)), loop(inner, row, "unroll")]
         if self.tiles.size == full:
             return square
         return [If(Index(self.tiles.var < full, bool_), tuple(square), tuple(rest))]
-
-    def _point(self, mapping: dict[Sym, Sym], lane: Axis | None = None) -> list[Statement]:
-        copy = self.body.instance(mapping)
-        stores = copy.stores()
-        return [*copy.statements, *vectorised(lane, stores)]

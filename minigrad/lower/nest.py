@@ -4,13 +4,16 @@ Next: ``cost.py``."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from minigrad.dtype import bool_, int64
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import For, If, Index, LetIndex, Statement
-from minigrad.lower.axes import Axis
-from minigrad.lower.values import Names
+from minigrad.lower.axes import Axis, Names
+from minigrad.lower.steps import Space, Step, Steps
 from minigrad.symbolic import Sym, eq, minimum, num
 
 ZERO, ONE = num(0), num(1)
@@ -86,21 +89,34 @@ unroll=1, lanes=4)]
     return result
 
 
-def in_parts(names: Names, extent: int, lanes: int,
-             inside: Callable[[Sym], tuple[Sequence[Statement], Sequence[Statement]]]) -> list[Statement]:
-    """Loops over an extent, in whole vectors, then narrower ones, then single elements; ``inside``: what stands before
-    the vector loop at a position, and what is in it."""
-    statements: list[Statement] = []
-    for part in parts(extent, lanes):
-        step, lane = Axis(names.var("v", part.count), part.count), None
-        at = (step.var if part.count > 1 else ZERO) * part.lanes + part.start
-        if part.lanes > 1:
-            lane = Axis(names.var("l", part.lanes), part.lanes)
-            at = at + lane.var
-        head, stores = inside(at)
-        made = [*head, *vectorised(lane, stores)]
-        statements += [loop(step, made)] if part.count > 1 else made
-    return statements
+Inside = Callable[[Sym, Axis | None], list[Statement]]
+"""What is done at a position, or at as many neighbours from it as an axis has lanes: the position holds the lane."""
+
+
+class Pieces:
+    """An axis in whole vectors, whose number ``steps`` counts if there are several, then narrower ones, then single
+    elements."""
+
+    def __init__(self, names: Names, extent: int, lanes: int) -> None:
+        self.names = names
+        self.main, *self.rest = parts(extent, lanes)
+        self.steps = names.axis("v", self.main.count) if self.main.count > 1 else None
+
+    def row(self, inside: Inside, start: Sym = ZERO, stop: Sym | None = None,
+            last: Sym | None = None) -> list[Statement]:
+        """All of it; or the steps from ``start`` to ``stop``, and what is left where ``last`` holds."""
+        made = self.part(self.main, inside, self.steps, start, stop)
+        return made + when(last, [s for part in self.rest for s in self.part(part, inside)])
+
+    def part(self, part: Part, inside: Inside, steps: Axis | None = None, start: Sym = ZERO,
+             stop: Sym | None = None) -> list[Statement]:
+        """What is done at each vector of a part."""
+        if steps is None and part.count > 1:
+            steps = self.names.axis("v", part.count)
+        lane = self.names.axis("l", part.lanes) if part.lanes > 1 else None
+        at = (steps.var if steps else ZERO) * part.lanes + part.start
+        made = inside(at + lane.var if lane else at, lane)
+        return [loop(steps, made, start=start, stop=stop)] if steps else made
 
 
 def unflatten(flat: Sym, axes: Sequence[Axis]) -> dict[Sym, Sym]:
@@ -222,3 +238,66 @@ def when(condition: Sym | None, body: Sequence[Statement]) -> list[Statement]:
     if condition is None or condition.lo == 1 or not body:
         return list(body)
     return [If(Index(condition, bool_), tuple(body))]
+
+
+# --- loops that may be divided
+
+
+def parallel_step(loops: Sequence[tuple[str, Axis]], s: Share) -> list[Step]:
+    """The step that says how loops, by the names of their axes, are divided among parallel iterations."""
+    return [Step("parallel", (loops[s.cut][0], s.block))] if loops else []
+
+
+def shared(steps: Steps, loops: Sequence[tuple[str, Axis]]) -> Share:
+    """How steps divide loops among parallel iterations; one iteration takes all if no step says so."""
+    axes, found = tuple([axis for _, axis in loops]), steps.named("parallel")
+    if not axes or not found:
+        return Share(axes, 0, axes[0].size if axes else 1, 1)
+    name, count = str(found[0].args[0]), int(found[0].args[1])
+    cut = next((i for i, (known, _) in enumerate(loops) if known == name), None)
+    if cut is None:
+        raise ScheduleError(f"{found[0]}: {name} has no loop to divide; {', '.join(known for known, _ in loops)} have")
+    block = min(count, axes[cut].size)
+    return Share(axes, cut, block, prod([a.size for a in axes[:cut]]) * -(-axes[cut].size // block))
+
+
+class Nest(ABC):
+    """A strategy's loops on a processor: ``loops``, outermost first, each with the name of its axis, around rows of
+    results. The innermost may be ``vectors``, which counts those of a row."""
+
+    names: Names
+    loops: list[tuple[str, Axis]]
+    vectors: Axis | None = None
+
+    @abstractmethod
+    def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
+            most: int = 0) -> list[Statement]:
+        """A row; or its vectors from ``start`` to ``stop``, at most ``most``, and what is left of it where ``last``
+        holds."""
+
+    def whole(self) -> list[Statement]:
+        """All of the space."""
+        return loops([a for _, a in self.loops if a is not self.vectors], self.row())
+
+    def divided(self, s: Share) -> tuple[Parallel, list[Statement]]:
+        """One parallel iteration's part of the space."""
+        head = parallel(self.names, s)
+        if not s.axes:
+            return head, self.whole()
+        cut = s.axes[s.cut]
+        if cut is self.vectors:
+            return head, self.row(head.start, head.stop, head.last, s.block)
+        inside = loops([a for a in s.axes[s.cut + 1:] if a is not self.vectors], self.row())
+        return head, [loop(cut, inside, start=head.start, stop=head.stop)]
+
+    def lowered(self, strategy: str, space: Space, steps: Steps, total: int, divide: bool, each: int | None = None,
+                chunk: int = CHUNK) -> Lowering:
+        """The loops, divided as steps say; or so that iterations are worth a ``chunk``, if a step of the innermost loop
+        is worth ``each``; or whole, if they are not to be divided."""
+        if not divide:
+            return Lowering(self.whole(), space.note(strategy, steps), total)
+        if each is not None:
+            steps += parallel_step(self.loops, share([a for _, a in self.loops], each, chunk))
+        s = shared(steps, self.loops)
+        head, statements = self.divided(s)
+        return Lowering(statements, f"{space.note(strategy, steps)}; {s.extent} iterations", total, head)

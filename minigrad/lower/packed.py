@@ -70,7 +70,7 @@ class Packing:
 
     def axis(self, stem: str, size: int) -> Axis:
         """A loop of so many steps."""
-        return Axis(self.names.var(stem, size), size)
+        return self.names.axis(stem, size)
 
     def pack(self, operand: Operand, statements: list[Statement]) -> Packed:
         """Copy the block's part of an operand to scratch, computed once."""

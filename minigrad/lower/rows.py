@@ -11,7 +11,7 @@ from math import prod
 from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Store, Value
 from minigrad.lower.accumulate import LONGEST, Group, Points, identity
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.contraction import ROWS
 from minigrad.lower.copied import Factor, find_factor
@@ -24,14 +24,15 @@ from minigrad.lower.nest import (
     loop,
     loops,
     parallel,
+    parallel_step,
     parts,
     share,
+    shared,
     vectorised,
     when,
 )
 from minigrad.lower.reductions import Choice, Domain
-from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
-from minigrad.lower.values import Names
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS
 from minigrad.symbolic import Sym, minimum, num
 from minigrad.target import Target

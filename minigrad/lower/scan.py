@@ -15,22 +15,9 @@ from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Let, LetIndex,
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import abreast, access_cost, lanes_for
-from minigrad.lower.nest import (
-    CHUNK,
-    ZERO,
-    Lowering,
-    Part,
-    in_parts,
-    loop,
-    loops,
-    parallel,
-    parts,
-    share,
-    vectorised,
-    when,
-)
+from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Pieces, loop, parts, vectorised, when
 from minigrad.lower.scalar import convert
-from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, coefficient, num
 from minigrad.target import Target
@@ -84,24 +71,10 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool, given
         steps = space.check(given, STEPS)
     nest = _Scan(body, running, target, space, steps)
     total = (work.cost + 2) * prod(a.size for a in space.axes.values())
-    if not divide:
-        return Lowering(loops(nest.outer, nest.row()), space.note("scan", steps), total)
-    if given is None:
-        chunk, lanes = CHUNK, nest.pieces[0].lanes if nest.pieces else 1
-        per = (work.cost + 2) * (along.size if along else 1) * lanes
-        if nest.in_memory and nest.vectors:  # nest.share takes an eighth of a chunk, at least
-            chunk = 8 * per * min(BROAD[1], max(BROAD[0], nest.vectors.size // target.parallel_min))
-        steps += parallel_step(nest.dims, share([a for _, a in nest.dims], per, chunk))
-    s = shared(steps, nest.dims)
-    head = parallel(body.names, s)
-    if not s.axes:
-        made = nest.row()
-    elif s.axes[s.cut] is nest.vectors:
-        made = nest.row(head.start, head.stop, head.last, s.block)
-    else:
-        inside = [a for a in s.axes[s.cut + 1:] if a is not nest.vectors]
-        made = [loop(s.axes[s.cut], loops(inside, nest.row()), start=head.start, stop=head.stop)]
-    return Lowering(made, f"{space.note('scan', steps)}; {s.extent} iterations", total, head)
+    each, chunk = (work.cost + 2) * (along.size if along else 1) * (nest.pieces.main.lanes if nest.pieces else 1), CHUNK
+    if nest.in_memory and nest.vectors:  # nest.share takes an eighth of a chunk, at least
+        chunk = 8 * each * min(BROAD[1], max(BROAD[0], nest.vectors.size // target.parallel_min))
+    return nest.lowered("scan", space, steps, total, divide, each if given is None else None, chunk)
 
 
 def scan_axes(body: Body, running: Running, work: Traffic) -> list[Axis]:
@@ -187,13 +160,8 @@ class Column:
         return copy.statements, stores
 
 
-Inside = Callable[[dict[Sym, Sym], Axis | None], list[Statement]]
-"""What is done at a place, or, with an axis of lanes, at as many neighbours."""
-
-
-class _Scan(Column):
-    """The loops. ``dims``: those over columns, or vectors of them, which may be divided, with the names of their axes;
-    ``in_memory``: whether the running values lie in scratch memory."""
+class _Scan(Column, Nest):
+    """The loops. ``in_memory``: whether the running values lie in scratch memory."""
 
     def __init__(self, body: Body, running: Running, target: Target, space: Space, steps: Steps) -> None:
         super().__init__(body, running, target)
@@ -214,55 +182,42 @@ class _Scan(Column):
         self.axis = None if axis is along else axis
         if self.in_memory and (self.axis is None or along is None):
             raise ScheduleError(f"{steps}: keep(sums, scratch) wants lanes along a kept axis")
-        self.outer = [a for a in axes if a is not self.axis and a is not along]
-        self.dims = [(space.name(a), a) for a in self.outer]
-        self.pieces = parts(self.axis.size, steps.count("lanes", space.name(self.axis))) if self.axis else []
-        self.vectors: Axis | None = None
-        if self.axis is not None and self.pieces[0].count > 1:
-            self.vectors = Axis(self.names.var("v", self.pieces[0].count), self.pieces[0].count)
-            self.dims.append((space.name(self.axis), self.vectors))
+        self.loops = [(space.name(a), a) for a in axes if a is not self.axis and a is not along]
+        self.pieces = None
+        if self.axis is not None:
+            name = space.name(self.axis)
+            self.pieces = Pieces(self.names, self.axis.size, steps.count("lanes", name))
+            self.vectors = self.pieces.steps
+            self.loops += [(name, self.vectors)] if self.vectors else []
 
     def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
             most: int = 0) -> list[Statement]:
-        """All columns along the lane axis, or the vectors from ``start`` to ``stop``, at most ``most``, and what is
-        left of the axis where ``last`` holds."""
-        if self.axis is None:
-            return self._in_parts() if self.runs > 1 else self._column({}, None)
-        main, *others = self.pieces
+        if self.axis is None or self.pieces is None:
+            return self._in_parts() if self.runs > 1 else self._column(ZERO, None)
         if not self.in_memory or self.along is None:
-            made = self._part(main, self._column, self.vectors, start, stop)
-            return [*made, *when(last, [s for part in others for s in self._part(part, self._column)])]
-        axis, most = self.axis, most or main.count
+            return self.pieces.row(self._column, start, stop, last)
+        axis, main, most = self.axis, self.pieces.main, most or self.pieces.main.count
         before = (main.count - most) * main.lanes  # columns of other iterations, seen from the last
         sums = Array(self.names.fresh("sums"), self.dtype, axis.size - before, "scratch", 1, True)
-        own, vectors = self.names.var("w", most), self.vectors or Axis(self.names.var("v", 1), 1)
+        own = self.names.var("w", most)
 
-        def inside(mapping: dict[Sym, Sym], lane: Axis | None, slot: Sym | None = None) -> list[Statement]:
-            head, stores = self.step(mapping, sums, mapping[axis.var] - before if slot is None else slot)
+        def inside(at: Sym, lane: Axis | None, slot: Sym | None = None) -> list[Statement]:
+            head, stores = self.step({axis.var: at}, sums, at - before if slot is None else slot)
             return [*head, *vectorised(lane, stores)]
 
-        def among(mapping: dict[Sym, Sym], lane: Axis | None) -> list[Statement]:
-            made = inside(mapping, lane, own * main.lanes + (lane.var if lane else 0))
-            return [LetIndex(own, Index(vectors.var - start, int64)), *made]
+        def among(at: Sym, lane: Axis | None) -> list[Statement]:
+            assert self.vectors is not None
+            made = inside(at, lane, own * main.lanes + (lane.var if lane else 0))
+            return [LetIndex(own, Index(self.vectors.var - start, int64)), *made]
 
-        made = self._part(main, inside if most == main.count else among, vectors, start, stop)
-        made += when(last, [s for part in others for s in self._part(part, inside)])
+        made = self.pieces.part(main, inside if most == main.count else among, self.vectors, start, stop)
+        made += when(last, [s for part in self.pieces.rest for s in self.pieces.part(part, inside)])
         return [Alloc(sums, self.neutral), loop(self.along, made)]
 
-    def _part(self, part: Part, inside: Inside, steps: Axis | None = None, start: Sym = ZERO,
-              stop: Sym | None = None) -> list[Statement]:
-        """What is done at the vectors of a part, counted by ``steps``."""
-        assert self.axis is not None
-        if steps is None and part.count > 1:
-            steps = Axis(self.names.var("v", part.count), part.count)
-        lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
-        at = (steps.var if steps else ZERO) * part.lanes + part.start
-        made = inside({self.axis.var: at + lane.var if lane else at}, lane)
-        return [loop(steps, made, start=start, stop=stop)] if steps else made
-
-    def _column(self, mapping: dict[Sym, Sym], lane: Axis | None) -> list[Statement]:
-        """One place, or a vector of them."""
+    def _column(self, place: Sym, lane: Axis | None) -> list[Statement]:
+        """One place along the axis that has the lanes, or a vector of them."""
         running = self.register("acc", lane.size if lane else 1)
+        mapping = {} if self.axis is None else {self.axis.var: place}
 
         def inside(at: Sym) -> list[Statement]:
             where = mapping if self.along is None else {**mapping, self.along.var: at}
@@ -277,12 +232,12 @@ class _Scan(Column):
         made: list[Statement] = []
         blocks, left = divmod(size, self.unroll) if self.unroll > 1 else (0, size)
         if blocks:
-            block, inner = (Axis(self.names.var(stem, n), n) for stem, n in (("b", blocks), ("r", self.unroll)))
+            block, inner = (self.names.axis(stem, n) for stem, n in (("b", blocks), ("r", self.unroll)))
             first = block.var * self.unroll if blocks > 1 else ZERO
             unrolled = [loop(inner, inside(first + inner.var), "unroll")]
             made += [loop(block, unrolled)] if blocks > 1 else unrolled
         if left:
-            rest = Axis(self.names.var("r", left), left)
+            rest = self.names.axis("r", left)
             made.append(loop(rest, inside(rest.var + (size - left))))
         return made
 
@@ -298,7 +253,7 @@ class _Scan(Column):
         made: list[Statement] = [Alloc(values), Alloc(ends), Alloc(before, self.neutral)]
         blocks, left = divmod(self.along.size, self.block)
         if blocks:
-            block = Axis(self.names.var("b", blocks), blocks)
+            block = self.names.axis("b", blocks)
             first = block.var * self.block if blocks > 1 else ZERO
             whole = self._block(first, self.block // lanes, values, ends, before)
             made += [loop(block, whole)] if blocks > 1 else whole
@@ -307,7 +262,7 @@ class _Scan(Column):
             made += self._block(num(blocks * self.block), short, values, ends, before)
         tail = left - short * lanes
         if tail:
-            at, r = num(self.along.size - tail), Axis(self.names.var("r", tail), tail)
+            at, r = num(self.along.size - tail), self.names.axis("r", tail)
             head, stores = self.step({self.along.var: at + r.var}, before, value=Load(values, r.var))
             made += [*self._values(values, at, tail), loop(r, [*head, *stores])]
         return made
@@ -317,22 +272,22 @@ class _Scan(Column):
         assert self.along is not None
         output, along = self.body.outputs[0], self.along
 
-        def inside(at: Sym) -> tuple[list[Statement], list[Statement]]:
+        def inside(at: Sym, lane: Axis | None) -> list[Statement]:
             copy = self.body.instance({along.var: first + at})
             store = Store(values, at, copy.value(output.value))
             copy.check(self.body.unread())
-            return copy.statements, [store]
+            return [*copy.statements, *vectorised(lane, [store])]
 
         work = traffic([output.value])
         lanes = lanes_for(self.target, work.widest)
-        return in_parts(self.names, count, lanes * abreast(self.target, work.cost, count // lanes), inside)
+        return Pieces(self.names, count, lanes * abreast(self.target, work.cost, count // lanes)).row(inside)
 
     def _block(self, first: Sym, run: int, values: Array, ends: Array, before: Array) -> list[Statement]:
         """A block from ``first`` on: a run of it in each lane. What the runs come to is found first, a vector of sums
         of each run; then the results, from where the runs before end."""
         assert self.along is not None
         lanes, along = self.runs, self.along
-        v, u, lane = (Axis(self.names.var(stem, n), n) for stem, n in (("v", run // lanes), ("u", lanes), ("l", lanes)))
+        v, u, lane = (self.names.axis(stem, n) for stem, n in (("v", run // lanes), ("u", lanes), ("l", lanes)))
         parts, end, running = (self.register(stem, lanes, n) for stem, n in (("part", lanes), ("end", 1), ("acc", 1)))
         slot, own = u.var * lanes + lane.var, self.names.fresh("own")
 

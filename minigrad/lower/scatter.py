@@ -13,11 +13,11 @@ from minigrad.dtype import bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, source_index
 from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, Output
-from minigrad.lower.nest import Lowering, Parallel, Share, in_parts, loop, loops, parallel, share
+from minigrad.lower.nest import Lowering, Parallel, Pieces, Share, loop, loops, parallel, share, vectorised
 from minigrad.lower.scalar import convert
-from minigrad.lower.values import Names, Values
+from minigrad.lower.values import Values
 from minigrad.ops import Op, scatter_combine
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -39,10 +39,9 @@ def assign_body(node: LazyBuffer, values: Values, names: Names, status: Array | 
     axes = [(names.var("c", n), n) for n in value.shape if n != 1]
     variables = iter(v for v, _ in axes)
     index: Coordinate = tuple([num(0) if n == 1 else next(variables) for n in value.shape])
-    outputs = (Output(values.places[node].array, values.places[node].at(assigned(node, index)),
-                      values.value(value, index)),)
-    gathers = tuple([g for found in values.gathers.values() for g in found])
-    return Body(names, tuple(axes), outputs, tuple(values.reductions.values()), gathers, status)
+    place = values.places[node]
+    output = Output(place.array, place.at(assigned(node, index)), values.value(value, index))
+    return Body.of(values, axes, [output], status)
 
 
 def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
@@ -102,7 +101,7 @@ class Entries:
 def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None) -> Entries:
     """The entries of a SCATTER."""
     shape = node.srcs[2].shape
-    axes = [Axis(names.var("e", n), n) for n in shape if n != 1]
+    axes = [names.axis("e", n) for n in shape if n != 1]
     variables = iter(axes)
     entry = tuple([num(0) if n == 1 else next(variables).var for n in shape])
     head: list[Statement] = []
@@ -185,7 +184,7 @@ class _Scatter:
     def _by_columns(self) -> tuple[list[Statement], Parallel] | None:
         if self.tail < COLUMNS:
             return None
-        axis = Axis(self.names.var("x", self.tail), self.tail)
+        axis = self.names.axis("x", self.tail)
         s = _owners(axis, -(-self.tail // OWNERS // 64) * 64)
         head = parallel(self.names, s)
         self.note += f"; columns in {s.extent} parts"
@@ -199,7 +198,7 @@ class _Scatter:
         if first is None or self.entries < 256 or rows < OWNERS or self.found.places[0][1] is not first or (
                 self.tail < 8 and not far):
             return None
-        axis = Axis(self.names.var("x", rows), rows)
+        axis = self.names.axis("x", rows)
         s = _owners(axis, -(-rows // min(OWNERS, max(4, self.tail // 4))))
         head = parallel(self.names, s)
         self.note += f"; rows in {s.extent} parts"
@@ -220,15 +219,16 @@ class _Scatter:
         lanes = self.target.lanes(max(self.node.dtype.size, self._value((*entry, *[num(0)] * len(self.tail_shape))
                                                                         ).dtype.size))
         if columns is not None:
-            flat = Axis(self.names.var("x", self.tail), self.tail)
+            flat = self.names.axis("x", self.tail)
             start, stop = columns
             if self.tail % lanes:
                 return [loop(flat, self._one(row, entry, flat.var), start=start, stop=stop)]
-            steps = Axis(self.names.var("v", self.tail // lanes), self.tail // lanes)
-            lane = Axis(self.names.var("l", lanes), lanes)
+            steps = self.names.axis("v", self.tail // lanes)
+            lane = self.names.axis("l", lanes)
             inside = loop(lane, self._one(row, entry, steps.var * lanes + lane.var), "vector")
             return [loop(steps, [inside], start=start // lanes, stop=stop // lanes)]
-        return in_parts(self.names, self.tail, lanes, lambda at: ((), self._one(row, entry, at)))
+        return Pieces(self.names, self.tail, lanes).row(
+            lambda at, lane: vectorised(lane, self._one(row, entry, at)))
 
     def _value(self, index: Coordinate) -> Value:
         return self.values.value(self.node.srcs[1], index)

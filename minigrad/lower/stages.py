@@ -16,7 +16,7 @@ from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.movement import Coordinate
 from minigrad.kernel.ir import Array, For, If, Index, Kernel, LetIndex, Scalar, Statement, Store
 from minigrad.kernel.walk import statements
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, Output
 from minigrad.lower.nest import Lowering
 from minigrad.lower.outer import Block, walk_length
@@ -24,7 +24,7 @@ from minigrad.lower.reductions import Domain, simplify_axes
 from minigrad.lower.scan import Running
 from minigrad.lower.scatter import assign_body
 from minigrad.lower.steps import Space, Steps, given
-from minigrad.lower.values import Names, Place, Values
+from minigrad.lower.values import Place, Values
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
@@ -209,7 +209,7 @@ class Stages(ABC, Generic[Where]):
         """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks.
         Steps that are given are for whole blocks: the last one may have other axes."""
         full, rest = divmod(outer[block.axis].size, block.size)
-        axis = Axis(self.names.var("o", full + (rest > 0)), full + (rest > 0))
+        axis = self.names.axis("o", full + (rest > 0))
         count = axis.var if axis.size > 1 else num(0)
         head: list[Statement] = []
         if rest:
@@ -233,10 +233,8 @@ class Stages(ABC, Generic[Where]):
         """What the stage computes at one point, over variables for the axes of its space that are not held."""
         values = self.values(stage)
         at, axes = self.space(stage, outer, block)
-        outputs = tuple([Output(self.places[n].array, self.places[n].at(at), values.value(n, at))
-                         for n in stage.stores])
-        gathers = tuple([g for found in values.gathers.values() for g in found])
-        return Body(self.names, axes, outputs, tuple(values.reductions.values()), gathers, self.status)
+        outputs = [Output(self.places[n].array, self.places[n].at(at), values.value(n, at)) for n in stage.stores]
+        return Body.of(values, axes, outputs, self.status)
 
     def scan_body(self, stage: Stage, outer: Sequence[Sym]) -> tuple[Body, Running]:
         """The body of a stage that stores a SCAN: its value is that of the SCAN's source."""
@@ -246,10 +244,8 @@ class Stages(ABC, Generic[Where]):
         at, axes = self.space(stage, outer)
         along = Axis(at[axis], node.shape[axis]) if node.shape[axis] != 1 else None
         place = self.places[node]
-        outputs = (Output(place.array, place.at(at), values.value(node.srcs[0], at)),)
-        gathers = tuple([g for found in values.gathers.values() for g in found])
-        body = Body(self.names, axes, outputs, tuple(values.reductions.values()), gathers, self.status)
-        return body, Running(op, along)
+        output = Output(place.array, place.at(at), values.value(node.srcs[0], at))
+        return Body.of(values, axes, [output], self.status), Running(op, along)
 
     def space(self, stage: Stage, outer: Sequence[Sym],
               block: Block | None = None) -> tuple[Coordinate, tuple[tuple[Sym, int], ...]]:

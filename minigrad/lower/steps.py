@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from math import prod
 
 from minigrad.errors import ScheduleError
 from minigrad.lower.axes import Axis
-from minigrad.lower.nest import Share
 from minigrad.target import Target
 
 FORMS: dict[str, tuple[str, ...]] = {
@@ -157,24 +155,6 @@ def line(pattern: str, stages: Sequence[str | None]) -> str:
         if text is not None:
             parse(text)
     return f"{pattern}: {' | '.join(CHOSEN if text is None else text.strip() or PLAIN for text in stages)}"
-
-
-def parallel_step(loops: Sequence[tuple[str, Axis]], s: Share) -> list[Step]:
-    """The step that says how loops, by the names of their axes, are divided among parallel iterations."""
-    return [Step("parallel", (loops[s.cut][0], s.block))] if loops else []
-
-
-def shared(steps: Steps, loops: Sequence[tuple[str, Axis]]) -> Share:
-    """How steps divide loops among parallel iterations; one iteration takes all if no step says so."""
-    axes, found = tuple([axis for _, axis in loops]), steps.named("parallel")
-    if not axes or not found:
-        return Share(axes, 0, axes[0].size if axes else 1, 1)
-    name, count = str(found[0].args[0]), int(found[0].args[1])
-    cut = next((i for i, (known, _) in enumerate(loops) if known == name), None)
-    if cut is None:
-        raise ScheduleError(f"{found[0]}: {name} has no loop to divide; {', '.join(known for known, _ in loops)} have")
-    block = min(count, axes[cut].size)
-    return Share(axes, cut, block, prod([a.size for a in axes[:cut]]) * -(-axes[cut].size // block))
 
 
 @dataclass(frozen=True, slots=True)

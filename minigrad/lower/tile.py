@@ -29,7 +29,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
 from minigrad.lower.cost import per_vector
-from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, in_parts, loop, loops, when
+from minigrad.lower.nest import ZERO, Divided, Lowering, Pieces, bind_axes, loop, loops, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
 from minigrad.lower.tiling import Tiling
@@ -226,13 +226,8 @@ class _Writer(Packing):
     def _columns(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
                  sums: Array) -> list[Statement]:
         """``count`` neighbouring results."""
-        def inside(position: Sym) -> tuple[Sequence[Statement], Sequence[Statement]]:
-            copy = self.body.instance({**mapping, n: first + position},
-                                      {self.tiling.reduction.local.name: Load(sums, at + position)})
-            stores = copy.stores()
-            return copy.statements, stores
-
-        return in_parts(self.names, count, self.tiling.lanes, inside)
+        return Pieces(self.names, count, self.tiling.lanes).row(lambda position, lane: self.body.stored(
+            {**mapping, n: first + position}, {self.tiling.reduction.local.name: Load(sums, at + position)}, lane))
 
     def _columns_again(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
                        sums: Array) -> list[Statement]:

@@ -4,7 +4,7 @@ Next: ``scalar.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minigrad.dtype import accumulator, bool_, int64
@@ -12,38 +12,13 @@ from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, flatten, source_index
 from minigrad.kernel.ir import Apply, Array, Index, Load, Local, Scalar, Value
+from minigrad.lower.axes import Names
 from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded
 from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
-from minigrad.symbolic import Sym, both, num, var
+from minigrad.symbolic import Sym, both, num
 
 ZERO = num(0)
 Key = tuple[LazyBuffer, Coordinate, "Sym | None"]
-
-
-class Names:
-    """Fresh names, unique in a kernel, and loop variables that bear them."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self.count: dict[str, int] = {}
-        self.taken = frozenset(taken)
-
-    def fresh(self, stem: str) -> str:
-        """``stem0``, ``stem1``, …
-
-        >>> names = Names()
-        >>> names.fresh("i"), names.fresh("i"), names.fresh("acc")
-        ('i0', 'i1', 'acc0')
-        """
-        while True:
-            n = self.count.get(stem, 0)
-            self.count[stem] = n + 1
-            name = f"{stem}{n}"
-            if name not in self.taken:
-                return name
-
-    def var(self, stem: str, size: int) -> Sym:
-        """A variable that counts 0 … size-1."""
-        return var(self.fresh(stem), 0, max(0, size - 1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

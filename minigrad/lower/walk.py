@@ -12,7 +12,6 @@ from dataclasses import replace
 from minigrad.dtype import bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Value
 from minigrad.lower.accumulate import identity
-from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.live import live
 from minigrad.lower.nest import Lowering, loop, when
@@ -50,7 +49,7 @@ class _Writer:
         for i, kind in enumerate(self.walk.kinds):
             if kind in ("top", "sum", "relative"):
                 head += self._accumulators(i)
-        axis = Axis(self.names.var("w", full), full)
+        axis = self.names.axis("w", full)
         self.at = axis.var * self.length if full > 1 else num(0)
         inside, made = self._step()
         body = [loop(axis, inside)] if full > 1 else inside
@@ -171,10 +170,9 @@ class _Writer:
                 index[axis] = self.at
         values = kernel.values(stage, (axis, self.at, self.length) if kind in ("top", "sum", "relative") else None)
         self.index = tuple(index)
-        outputs = tuple([Output(kernel.places[n].array, kernel.places[n].at(self.index), values.value(n, self.index))
-                         for n in stage.stores])
-        gathers = tuple([g for found in values.gathers.values() for g in found])
-        return Body(self.names, axes, outputs, tuple(values.reductions.values()), gathers, kernel.status)
+        outputs = [Output(kernel.places[n].array, kernel.places[n].at(self.index), values.value(n, self.index))
+                   for n in stage.stores]
+        return Body.of(values, axes, outputs, kernel.status)
 
     def _going_on(self, body: Body, i: int) -> tuple[Output, ...]:
         """A block's reductions joined with what there is already; of a maximum also what is made of it, and how much

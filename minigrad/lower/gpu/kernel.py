@@ -12,7 +12,7 @@ from math import prod
 from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Scalar, Statement
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.gpu.contraction import PRODUCTS, find_tiling, in_groups
 from minigrad.lower.gpu.map import map_stage
 from minigrad.lower.gpu.matrix import MatrixTiling, find_matrix_tiling
@@ -25,7 +25,6 @@ from minigrad.lower.gpu.tile import contraction_stage
 from minigrad.lower.nest import Divided, Lowering, bind_axes, when
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
-from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
@@ -164,7 +163,7 @@ class _Kernel(Stages[Threads]):
 
     def _several(self, stages: Sequence[Stage]) -> _Part:
         """All stages at each point of the outer space, or at each block of neighbouring points."""
-        outer = [Axis(self.names.var("o", n), n) for n in self.spec.outer]
+        outer = [self.names.axis("o", n) for n in self.spec.outer]
         index = [ZERO if a.size == 1 else a.var for a in outer]
         block = self._block(stages, outer, index)
         only: Sym | None = None

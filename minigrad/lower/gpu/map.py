@@ -7,13 +7,11 @@ from __future__ import annotations
 from math import prod
 
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Statement
-from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.gpu.threads import Threads, walk, wide_lanes
 from minigrad.lower.gpu.transpose import TILE, cannot_turn, find_turned, transpose_stage
 from minigrad.lower.map import simplify_axes
-from minigrad.lower.nest import Lowering, unflatten, vectorised
+from minigrad.lower.nest import Lowering, unflatten
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 
 STEPS = Strategy("map", ("block", "grid", "lanes", "split"))
@@ -42,15 +40,13 @@ def map_stage(body: Body, threads: Threads, given: Steps | None = None) -> Lower
     else:
         if lane_axis.size % lanes:
             raise ScheduleError(f"{steps}: {lane_axis.size} elements are no whole vectors of {lanes}")
-        vectors = Axis(body.names.var("v", lane_axis.size // lanes), lane_axis.size // lanes)
-        lane = Axis(body.names.var("l", lanes), lanes)
+        vectors = body.names.axis("v", lane_axis.size // lanes)
+        lane = body.names.axis("l", lanes)
         walked, groups = walk(threads, "i", prod(a.size for a in axes) // lanes, steps.number("grid"))
         mapping = unflatten(walked.at, [vectors if a is lane_axis else a for a in axes])
         mapping[lane_axis.var] = mapping.pop(vectors.var) * lanes + lane.var
-    copy = body.instance(mapping)
-    stores: list[Statement] = copy.stores()
-    made = [*copy.statements, *vectorised(lane, stores)]
-    return Lowering(walked.around(made), threads.note("map", space, steps, groups, walked=True), total, groups)
+    note = threads.note("map", space, steps, groups, walked=True)
+    return Lowering(walked.around(body.stored(mapping, lane=lane)), note, total, groups)
 
 
 def choose(body: Body, work: Traffic, space: Space, threads: Threads) -> Steps:

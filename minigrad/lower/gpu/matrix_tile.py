@@ -214,9 +214,7 @@ class _Writer(Writer):
         if n == 2:
             column = column * 2 + lane.var
         total = Load(sums, (u.var * v.size + v.var) * 4 + h.var * 2 + lane.var)
-        copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
-                                  {tiling.reduction.local.name: total})
-        stores = copy.stores()
-        made = in_columns([*copy.statements, *(vectorised(lane, stores) if n == 2 else stores)])
+        made = in_columns(self.body.stored({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
+                                           {tiling.reduction.local.name: total}, lane if n == 2 else None))
         stored = repeated(u, repeated(h, in_rows(repeated(v, made if n == 2 else repeated(lane, made)))))
         return [*([Wait(0, products=True)] if tiling.together > 1 else []), *stored]

@@ -171,12 +171,7 @@ class _Rows:
         mapping = unflatten(steps.at, self.kept)
         found: dict[str, Value] = {}
         statements = self._accumulate(mapping, found)
-        return steps.around([*statements, *self._epilogue(mapping, found)]), groups
-
-    def _epilogue(self, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
-        copy = self.body.instance(mapping, found)
-        stores = copy.stores()
-        return [*copy.statements, *stores]
+        return steps.around([*statements, *self.body.stored(mapping, found)]), groups
 
     def _accumulate(self, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
         """This thread's share of every reduction at one result."""
@@ -222,11 +217,11 @@ class _Rows:
             left = self._join(batch, found, statements)
             totals, sums = self._totals(batch, left, found)
             if len(batches) == 1:
-                statements += when(first, [*totals, *sums, *self._epilogue(mapping, found)])
+                statements += when(first, [*totals, *sums, *self.body.stored(mapping, found)])
             else:
                 statements += [*totals, *when(first, sums)]
         if len(batches) > 1:
-            statements += when(first, self._epilogue(mapping, found))
+            statements += when(first, self.body.stored(mapping, found))
         if groups is None and count > 1:
             statements = [loop(Axis(turn, count), [*statements, *threads.barrier()])]
         return statements, groups
@@ -268,7 +263,7 @@ class _Rows:
 
     def _sum(self, r: Reduction, acc: Array, array: Array, slot: Sym, step: int, count: int) -> Statement:
         """Join ``count`` shares: that in ``slot`` and those of every ``step``-th reducer after it."""
-        i = Axis(self.names.var("i", count), count)
+        i = self.names.axis("i", count)
         at = slot + i.var * (step if self.along_reduced else step * self.columns)
         value = Apply(REDUCE_OPS[r.node.op].combine, (Load(acc, ZERO), Load(array, at)), array.dtype)
         return loop(i, [Store(acc, ZERO, value)])
@@ -328,7 +323,7 @@ class _Share(Group):
 
         inner, vectors = self.lane_axis, None
         if inner is not None and self.lanes > 1:
-            vectors = Axis(self.names.var("v", inner.size // self.lanes), inner.size // self.lanes)
+            vectors = self.names.axis("v", inner.size // self.lanes)
             axes[axes.index(inner)] = vectors
             shared = vectors if shared is inner else shared
 
@@ -383,6 +378,6 @@ class _Share(Group):
             block *= longest
         size = block * step
         count = -(-(span or extent) // size)
-        b = Axis(self.names.var("b", count), count)
+        b = self.names.axis("b", count)
         return [loop(b, self.apart(into, lambda part: self._blocks(
             extent, axes, begin + b.var * size, first, step, inside, part, longest, size)))]

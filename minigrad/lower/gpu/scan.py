@@ -86,7 +86,7 @@ class _Scan(Column):
     def together(self, totals: Array) -> tuple[list[Statement], Divided | None]:
         """All threads at each column."""
         threads, count = self.threads, prod(a.size for a in self.columns)
-        column = Axis(self.names.var("p" if threads.divide else "column", count), count)
+        column = self.names.axis("p" if threads.divide else "column", count)
         mapping = unflatten(column.var, self.columns)
         statements = self._column(mapping, totals)
         if threads.divide:
@@ -101,14 +101,14 @@ class _Scan(Column):
         run = -(-n // threads.count)
         first, stop = t * run, minimum(t * run + run, num(n))
         end, before = self.register("end"), self.register("acc")
-        own = Axis(self.names.var("r", n), n)
+        own = self.names.axis("r", n)
         inside = self._step({**mapping, self.along.var: own.var}, end, store=False)
         statements: list[Statement] = [Alloc(end, self.neutral), loop(own, inside, start=first, stop=stop),
                                        Store(totals, t, Load(end, ZERO)), *threads.barrier()]
         # a thread of each group makes the totals of its group running ones
         group = min(GROUP, threads.count)
         groups = threads.count // group
-        mine, i, sums = self.names.var("u", groups), Axis(self.names.var("i", group), group), self.register("acc")
+        mine, i, sums = self.names.var("u", groups), self.names.axis("i", group), self.register("acc")
         at = mine * group + i.var
         combined = Apply(self.op, (Load(sums, ZERO), Load(totals, at)), self.dtype)
         statements += when(t < groups, [
@@ -116,7 +116,7 @@ class _Scan(Column):
             loop(i, [Store(sums, ZERO, combined), Store(totals, at, Load(sums, ZERO))])])
         statements += threads.barrier()
         # what comes before this thread's run: whole groups, then the runs before it in its own group
-        g = Axis(self.names.var("g", groups), groups)
+        g = self.names.axis("g", groups)
         last = Load(totals, g.var * group + (group - 1))
         statements.append(Alloc(before, self.neutral))
         statements.append(loop(g, [Store(before, ZERO, Apply(self.op, (Load(before, ZERO), last), self.dtype))],
@@ -125,6 +125,6 @@ class _Scan(Column):
         statements += when(num(0) < t % group, [
             LetIndex(previous, Index(t - 1, int64)),
             Store(before, ZERO, Apply(self.op, (Load(before, ZERO), Load(totals, previous)), self.dtype))])
-        own = Axis(self.names.var("r", n), n)
+        own = self.names.axis("r", n)
         inside = self._step({**mapping, self.along.var: own.var}, before, store=True)
         return [*statements, loop(own, inside, start=first, stop=stop)]

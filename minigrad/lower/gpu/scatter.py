@@ -27,7 +27,6 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, walk
 from minigrad.lower.nest import Divided, Lowering, loop, unflatten, when
 from minigrad.lower.scalar import convert
@@ -62,7 +61,7 @@ class _Scatter:
         self.node, self.values, self.status, self.threads = node, values, status, threads
         self.names = threads.names
         self.count, self.mode = node.arg[:2]
-        self.columns = [Axis(self.names.var("x", n), n) for n in node.shape[self.count:] if n != 1]
+        self.columns = [self.names.axis("x", n) for n in node.shape[self.count:] if n != 1]
         self.width = prod(a.size for a in self.columns)
         self.entries = prod(node.srcs[2].shape)
         self.found = entries(node, values, self.names, status)
@@ -73,7 +72,7 @@ class _Scatter:
         rows = node.shape[0] if self.count and 0 not in node.shape and not self.own else 1
         wanted = min(OWNERS // max(1, self.width), max(1, self.entries // 4), rows)
         self.shares = power_of_two(max(1, wanted) + 1) // 2
-        self.owners = [Axis(self.names.var("share", self.shares), self.shares), *self.own, *self.columns]
+        self.owners = [self.names.axis("share", self.shares), *self.own, *self.columns]
 
     def lower(self) -> Lowering:
         """A walk over the owners."""
@@ -120,8 +119,8 @@ class _Scatter:
         if rows is None or marks is None:
             return None
         group = self.names.var("p", groups)
-        axis = Axis(self.names.var("c", -(-self.entries // many)), -(-self.entries // many))
-        run = Axis(self.names.var("run", many // RUN), many // RUN)
+        axis = self.names.axis("c", -(-self.entries // many))
+        run = self.names.axis("run", many // RUN)
         first: Statement = For(run.var, threads.t, num(run.size), threads.count, "serial",
                                (Store(marks, run.var, Const(-1, int64)),))
         at = group * threads.count + threads.t
@@ -139,7 +138,7 @@ class _Scatter:
         """Where each of the next entries goes, or -1 if it is not for this workgroup; runs that have one are marked
         with the number of the chunk."""
         found = entries(self.node, self.values, self.names, self.status)
-        i = Axis(self.names.var("i", rows.size), rows.size)
+        i = self.names.axis("i", rows.size)
         mine, inside = self._for_group(found, group), found.inside
         if mine is not None:
             inside = _and(inside, mine)
@@ -170,13 +169,13 @@ class _Scatter:
     def _apply(self, chunk: Sym, owner: dict[Sym, Sym], rows: Array, marks: Array) -> list[Statement]:
         """Of the entries that were looked up, in order, those that are this thread's."""
         names, node = self.names, self.node
-        run = Axis(names.var("run", marks.size), marks.size)
-        j = Axis(names.var("j", RUN), RUN)
+        run = names.axis("run", marks.size)
+        j = names.axis("j", RUN)
         row = Local(names.fresh("row"), int32)
         size = prod(node.shape[:self.count])
         to, e = names.var("g", size), names.var("e", self.entries)
         mine: Value = _not(Apply(Op.LT, (row, Const(0, int32)), bool_))
-        leading = [Axis(names.var("g", n), n) for n in node.shape[:self.count]]
+        leading = [names.axis("g", n) for n in node.shape[:self.count]]
         if self.shares > 1:
             inner = size // node.shape[0]
             first = row if inner == 1 else Apply(Op.FLOORDIV, (row, Const(inner, int32)), int32)
@@ -184,7 +183,7 @@ class _Scatter:
             mine = _and(mine, Apply(Op.EQ, (share, convert(Index(owner[self.owners[0].var], int64), int32)), bool_))
         places = unflatten(to, leading)
         shape = node.srcs[2].shape
-        entry = unflatten(e, axes := [Axis(names.var("e", n), n) for n in shape if n != 1])
+        entry = unflatten(e, axes := [names.axis("e", n) for n in shape if n != 1])
         coordinates = iter(axes)
         at = tuple([entry[next(coordinates).var] if n != 1 else ZERO for n in shape])
         position = run.var * RUN + j.var

@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 
 from minigrad.dtype import DType, int64
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, LetIndex, Load, Statement
-from minigrad.lower.axes import Axis
+from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, Output
 from minigrad.lower.nest import Divided, when
 from minigrad.lower.steps import Space, Step, Steps
-from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, coefficient, num
 from minigrad.target import Target
 

@@ -248,10 +248,9 @@ class Writer:
         vector, in_columns = self._inside("column", first + self._vector(v.var), columns, lane.size)
         column = vector * lane.size + lane.var
         total = Load(sums, u.var * columns.own + v.var * lane.size + lane.var)
-        copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
-                                  {self.tiling.reduction.local.name: total})
-        stores = vectorised(lane, copy.stores())
-        return repeated(u, in_rows(repeated(v, in_columns([*copy.statements, *stores]))))
+        stored = self.body.stored({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
+                                  {self.tiling.reduction.local.name: total}, lane)
+        return repeated(u, in_rows(repeated(v, in_columns(stored))))
 
     def _inside(self, stem: str, at: Sym, side: Side, lanes: int) -> tuple[Sym, Around]:
         """A row or vector of columns of the result, and what puts the condition that there is one around statements:

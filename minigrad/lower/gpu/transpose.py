@@ -71,8 +71,8 @@ class _Tiles:
                  size: int) -> None:
         self.body, self.across, self.along, self.threads, self.size = body, across, along, threads, size
         self.names = body.names
-        high = Axis(self.names.var("y", -(-along.size // size)), -(-along.size // size))
-        wide = Axis(self.names.var("x", -(-across.size // size)), -(-across.size // size))
+        high = self.names.axis("y", -(-along.size // size))
+        wide = self.names.axis("x", -(-across.size // size))
         count = prod(a.size for a in (*outer, high, wide))
         self.groups = Divided(self.names.var("p", count), count)
         at = unflatten(self.groups.var, [*outer, high, wide])

@@ -12,8 +12,8 @@ from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Const
 from minigrad.lower import lower
+from minigrad.lower.axes import Names
 from minigrad.lower.scalar import constant
-from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.target import AVX512
 from tests.unit.lower.specs import buffer, check, run, spec_of
