@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 WORDS = {"false": 0, "no": 0, "off": 0, "true": 1, "yes": 1, "on": 1}
@@ -117,23 +118,28 @@ def get(name: str) -> Any:
     """
     if name in _overrides:
         return _overrides[name]
-    setting = SETTINGS[name]
     for variable, key in _KEYS[name]:
-        if _raw is None or key in _raw:
-            text = os.environ.get(variable)
-            if text:
-                try:
-                    return setting.parse(text)
-                except ValueError as error:
-                    raise ValueError(f"environment variable {variable}={text!r}: {error}") from None
-    return setting.default
+        text = _variables.get(key)
+        if text:
+            return _parsed(name, variable, text)
+    return SETTINGS[name].default
 
 
-# Settings are read at every run, and ``os.environ.get`` takes a microsecond to say that a variable is not set. Where
-# CPython keeps the variables, under these keys, one look-up says so.
-_raw: Any = getattr(os.environ, "_data", None)
+@lru_cache
+def _parsed(name: str, variable: str, text: str | bytes) -> Any:
+    """The value of a setting whose variable has this text. ``ValueError`` if the text stands for none."""
+    said = os.fsdecode(text)
+    try:
+        return SETTINGS[name].parse(said)
+    except ValueError as error:
+        raise ValueError(f"environment variable {variable}={said!r}: {error}") from None
+
+
+# Settings are read at every run, and ``os.environ.get`` takes a microsecond. Where CPython keeps the variables, under
+# these keys, one look-up says whether one is set.
+_variables: Any = getattr(os.environ, "_data", os.environ)
 _KEYS: dict[str, list[tuple[str, Any]]] = {
-    name: [(v, v if os.name == "nt" else os.fsencode(v)) for v in setting.variables]
+    name: [(v, v if os.name == "nt" or _variables is os.environ else os.fsencode(v)) for v in setting.variables]
     for name, setting in SETTINGS.items()}
 
 
