@@ -136,12 +136,15 @@ def showing() -> tuple[int, int]:
     return config.get("DEBUG"), config.changes("DEBUG")
 
 
+def previewed() -> bool:
+    """Whether somebody looks at what another device would run, for which there must be a graph."""
+    return any([not seen.run for seen in records])
+
+
 def graphs_are_shown(executable: Any = None) -> bool:
     """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any; or gives
     steps, which what runs again was not made by."""
-    if config.get("STEPS"):
-        return True
-    if records and not all([seen.run for seen in records]):
+    if config.get("STEPS") or (records and previewed()):
         return True
     return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from minigrad.engine.build import parts_of
+from minigrad.explain.log import Ran
 from minigrad.explain.model import Kernel, Part, Stage
-from minigrad.explain.recording import Ran
 from minigrad.explain.sites import NOWHERE, Site
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.origins import Origins

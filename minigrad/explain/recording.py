@@ -3,14 +3,13 @@ graph that ran its kernels and the lines they come from.
 
 While a block is recorded, a few functions of the rooms below are replaced by ones that note something and call the
 original. So a program that nobody explains pays nothing.
-Next: ``holding.py``."""
+Next: ``log.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from operator import add
+from dataclasses import dataclass
 from threading import get_ident
 from time import perf_counter
 from typing import Any
@@ -24,72 +23,18 @@ from minigrad.engine.details import Details
 from minigrad.engine.inspect import Seen
 from minigrad.engine.walk import Pending
 from minigrad.explain.comparing import Outline, difference
-from minigrad.explain.holding import Holdings
+from minigrad.explain.log import Log, Moment, Ran
 from minigrad.explain.roles import GRADIENT, VALUE, Roles
-from minigrad.explain.sites import NOWHERE, Site, here
+from minigrad.explain.sites import NOWHERE, Place, Site, here
 from minigrad.graph.origins import UNKNOWN, Origins
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
-from minigrad.runtime.allocator import memory
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor import unfold
 from minigrad.tensor.replay import Entry, Trace, thread
 
-MOST_RUNS = 20_000
-"""Runs that are listed; later ones are counted only."""
-
-
 SUMMING = "backward", "grad"
 """Calls that add up gradients from several places, which no forward call stands for."""
-
-
-@dataclass(eq=False)
-class Ran:
-    """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, and for what was recorded
-    before the block), how it came about and how long that took, how it differs from others, and where its nodes and its
-    results come from."""
-
-    executable: Any
-    device: str
-    details: Details | None
-    nodes: int
-    how: str
-    seconds: float
-    difference: str = ""
-    sites: Sequence[Any] = ()
-    results: Sequence[Site] = ()
-    runs: int = 0
-    times: list[float] = field(default_factory=list)
-
-    def count(self, seconds: Sequence[float]) -> None:
-        """Add a run to the sums of each kernel."""
-        self.times = [*map(add, self.times, seconds)] if self.runs else [*seconds]
-        self.runs += 1
-
-    @property
-    def launches(self) -> list[int]:
-        """How often each kernel ran."""
-        return [self.runs] * len(self.times)
-
-
-@dataclass(slots=True)
-class Moment:
-    """A run: when its kernels began, in seconds since the recording did, its graph's position in ``Recorder.graphs``,
-    how it ran, where it was asked for, how long each kernel took, the bytes in use when it was over, and how many of
-    them belong to whom, of those for whom that has changed. ``thread``: its number; ``planning``: seconds before ``at``
-    that went into finding or making its plan; ``freed``: bytes of results that were let go of since the moment
-    before."""
-
-    at: float
-    graph: int
-    how: str
-    site: Site
-    seconds: Sequence[float]
-    held: int
-    owners: Sequence[tuple[Site, int]]
-    thread: int
-    planning: float
-    freed: int
 
 
 @dataclass(frozen=True)
@@ -129,13 +74,10 @@ class Recorder(Seen):
         self.lines = lines
         self.named: list[Named] = []
         self.origins = Origins(here)
-        self.graphs: list[Ran] = []
-        self.moments: list[Moment] = []
-        self.left_out = 0
+        self._graphs: list[Ran] = []
         self.seconds = 0.0
-        self._began = perf_counter()
-        self._holdings = Holdings()
-        self._known: dict[Any, int] = {}
+        self._log = Log()
+        self._known: dict[Any, Ran] = {}
         self._outlines: dict[int, Outline] = {}
         self._found: _Found | None = None
         self._tape: WeakKeyDictionary[Node, Site] = WeakKeyDictionary()
@@ -160,23 +102,39 @@ class Recorder(Seen):
             if self.lines:
                 _forget()
                 stack.callback(_forget)
-            self._began = perf_counter()
+            self._log.begin()
             try:
                 yield self
             finally:
-                self.seconds = perf_counter() - self._began
+                self.seconds = perf_counter() - self._log.began
+
+    @property
+    def graphs(self) -> list[Ran]:
+        """The graphs that ran, with the sums of their runs."""
+        self._log.work_out()
+        return self._graphs
+
+    @property
+    def moments(self) -> list[Moment]:
+        """The runs that are listed."""
+        return self._log.moments
+
+    @property
+    def left_out(self) -> int:
+        """Runs that are counted only."""
+        return self._log.left_out
 
     def again(self) -> None:
         """Begin anew: what ran so far is not kept. What is known of graphs and lines stays."""
-        self._began = perf_counter()
-        self.moments, self.named, self.left_out = [], [], 0
-        for ran in self.graphs:
+        self._log.begin()
+        self.named = []
+        for ran in self._graphs:
             ran.runs, ran.times = 0, []
 
     def name(self, name: str, start: float, end: float) -> None:
         """Note a named part of the program. Times are those of ``perf_counter``."""
-        if start >= self._began:
-            self.named.append(Named(name, start - self._began, end - start, get_ident()))
+        if start >= self._log.began:
+            self.named.append(Named(name, start - self._log.began, end - start, get_ident()))
 
     # --- what is told by the engine
 
@@ -192,19 +150,19 @@ class Recorder(Seen):
             return  # another thread looks for something at the same time
         self._found = None  # it holds the graph's memory
         key = executable, found.key
-        at = self._known.get(key)
-        if at is None:
-            at = self._known[key] = len(self.graphs)
+        made = self._known.get(key)
+        if made is None:
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
-            made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds,
-                       sites=found.sites, results=self._owners(found.results, pending))
+            made = Ran(len(self._graphs), executable, pending.device, details, len(pending.order), how,
+                       0.0 if hit else found.seconds, sites=found.sites, results=self._owners(found.results, pending))
             if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
-                self._outlines[at] = found.outline
-            self.graphs.append(made)
-        self._known[executable] = at
-        self._add_run(at, "cached" if hit else "planned", seconds, [node.buffer for node in pending.results],
-                      found.seconds)
+                self._outlines[made.number] = found.outline
+            self._known[key] = made
+            self._graphs.append(made)
+        self._known[executable] = made
+        self._log.write(made, "cached" if hit else "planned", here(2), seconds,
+                        [node.buffer for node in pending.results], found.seconds)
 
     def _owners(self, sites: Sequence[Site], pending: Pending) -> list[Site]:
         """Whom the results belong to: lines, and what they are to the program. That is so for later runs, too."""
@@ -214,40 +172,33 @@ class Recorder(Seen):
         given, roles = (self._roles.of(buffers) for buffers in (leaves, [node.buffer for node in pending.results]))
         for buffer, role in zip(leaves, given, strict=True):
             if role is not VALUE:
-                self._holdings.find(buffer, NOWHERE.owner(role))
+                self._log.find(buffer, NOWHERE.owner(role))
         return [site.owner(GRADIENT if role is VALUE and (site.phase == "backward" or site.call in SUMMING) else role)
                 for site, role in zip(sites, roles, strict=True)]
 
     def ran_again(self, executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
         """What ran before ran again."""
-        at = self._known.get(executable)
-        if at is None:
-            at = self._known[executable] = len(self.graphs)
-            self.graphs.append(Ran(executable, device, None, 0, "recorded before this block", 0.0))
-        self._add_run(at, "replayed", seconds, results)
-
-    def _add_run(self, graph: int, how: str, seconds: Sequence[float], results: Sequence[Buffer],
-                 planning: float = 0.0) -> None:
-        ran, holdings = self.graphs[graph], self._holdings
-        ran.count(seconds)
-        holdings.add(results, ran.results or [NOWHERE] * len(results))
-        if len(self.moments) == MOST_RUNS:
-            self.left_out += 1
-            return
-        at = perf_counter() - self._began - sum(seconds)
-        self.moments.append(Moment(max(at, 0.0), graph, how, here(4), seconds, memory.in_use,
-                                   holdings.changes(), get_ident(), planning, holdings.let_go()))
+        ran = self._known.get(executable)
+        if ran is None:
+            ran = Ran(len(self._graphs), executable, device, None, 0, "recorded before this block", 0.0)
+            self._known[executable] = ran
+            self._graphs.append(ran)
+        if not ran.asked.is_here():
+            ran.asked = Place.here()
+        self._log.write(ran, "replayed", ran.asked.site, seconds, results)
 
     # --- what is replaced while a block is recorded
 
     def _replaced(self) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         """Whose attribute it is, its name, and what makes the function in its place from the original."""
+        always = [(Buffer, "__del__", self._log.letting_go)]
         if not self.lines:
-            return [(plans, "find", self._timing)]
+            return [*always, (plans, "find", self._timing)]
         assert self._roles is not None
-        return [(plans, "find", self._finding), (Details, "__init__", self._copying), (Node, "__init__", self._taping),
-                (Walk, "_visit", self._visiting), (Trace, "note", self._noting), (unfold, "_call", self._unfolding),
-                (Parameter, "__new__", self._roles.making), (Optimizer, "__init__", self._roles.preparing)]
+        return [*always, (plans, "find", self._finding), (Details, "__init__", self._copying),
+                (Node, "__init__", self._taping), (Walk, "_visit", self._visiting), (Trace, "note", self._noting),
+                (unfold, "_call", self._unfolding), (Parameter, "__new__", self._roles.making),
+                (Optimizer, "__init__", self._roles.preparing)]
 
     def _timing(self, plain: Any) -> Any:
         """Looking for a plan: how long it takes."""

@@ -15,9 +15,10 @@ from minigrad import config
 from minigrad.engine.debug import machine_limits
 from minigrad.explain.graphs import graphs
 from minigrad.explain.kernels import describe, kernels_of
+from minigrad.explain.log import Ran
 from minigrad.explain.model import Block, File, Kernel, Line, Owner, Plan, Report, Run
 from minigrad.explain.neighbours import why_apart
-from minigrad.explain.recording import Ran, Recorder
+from minigrad.explain.recording import Recorder
 from minigrad.explain.sites import Site
 from minigrad.explain.texts import Texts
 from minigrad.graph.origins import Origins

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.explain.kernels import describe, kernels_of, shapes_of
-from minigrad.explain.recording import Moment, Ran, Recorder
+from minigrad.explain.log import Moment, Ran
+from minigrad.explain.recording import Recorder
 from minigrad.explain.sites import Site
 from minigrad.profiler.events import FunctionEvent
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,10 +139,13 @@ class NativeProgram:
             times, run = self._times, self._run
             run[11] = self._times_at
             try:
-                self.run(addresses, scalars)
+                if self.short:
+                    self.function(*addresses, *scalars)
+                else:
+                    self.run(addresses, scalars)
             finally:
                 run[11] = 0
-            return ((times[1:] - times[:-1]) * 1e-9).tolist()
+            return [(end - start) * 1e-9 for start, end in pairwise(times.tolist())]
 
     def _prepare(self) -> None:
         """Bring pool and number of threads up to date with the settings."""

@@ -6,6 +6,8 @@ Next: ``points.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from minigrad import config
@@ -34,7 +36,7 @@ class Written:
 
     def function(self) -> Callable[..., Any]:
         """The function. It is no part of its own globals, or it would hold itself."""
-        exec(self.text, self.space)
+        exec(_compiled(self.text), self.space)
         function: Callable[..., Any] = self.space.pop(self.head.partition("(")[0])
         return _raising(function) if self._overwrites else function
 
@@ -81,6 +83,12 @@ class Written:
                       "else:", *[f"    {line}" for line in plain]]
         lines += direct
         return results
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> CodeType:
+    """The code of a text. A program whose calls are recorded anew writes the same texts again."""
+    return compile(text, "<written>", "exec")
 
 
 def _raising(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ import pytest
 import minigrad
 from minigrad.autograd.node import Node
 from minigrad.engine import plans, records
-from minigrad.explain import Report
+from minigrad.explain import Report, log
 from minigrad.graph import origins
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.allocator import memory_stats
@@ -222,6 +222,24 @@ def test_memory_has_owners(explained) -> None:
         assert now[2, "forward"] == size and {now[5, "forward"], now[5, "backward"]} <= {size, 2 * size}
     last = held[-1]
     assert (last[5, "forward"], last[8, "forward"]) == (0, size)
+
+
+def test_what_is_written_down_is_worked_out_the_same_at_any_time(explained, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs() -> list[tuple[int, str, int, list[tuple[int, int]]]]:
+        report = explained(TRAINING)
+        return [(run.number, run.how, len(run.seconds), run.owners) for run in report.runs]
+
+    once = runs()
+    monkeypatch.setattr(log, "MOST_WRITTEN", 5)
+    assert runs() == once and len(once) == 6
+
+
+def test_runs_that_are_not_listed_are_counted(explained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "MOST_RUNS", 2)
+    report = explained(TRAINING)
+    assert (len(report.runs), report.left_out) == (2, 4)
+    assert [plan.runs for plan in report.plans] == [6] and {kernel.launches for kernel in report.kernels} == {6}
+    assert sum([k.seconds for k in report.kernels]) > sum([sum(run.seconds) for run in report.runs])
 
 
 def test_memory_is_let_go_of_as_without_it() -> None:

@@ -114,7 +114,7 @@ OVERHEAD: tuple[Workload, ...] = (
     fresh("plan_1000", "1,000 equal layers, a kernel each, at first sight, beside 100 layers", programs.layers_inputs,
           many_layers, FigureAtMost("times the time of 100 layers", 10)),
     explained("explain_xor", "200 XOR training steps of the plain loop, replayed, under minigrad.explain", training.XOR,
-              2.0, count=200),
+              1.5, count=200),
     explained("explain_mlp", "30 MLP training steps, replayed, under minigrad.explain", training.MLP, 1.5, count=30),
     explained("explain_recorded", "100 XOR training steps, each recorded anew (REPLAY=0), under minigrad.explain",
               training.XOR, 1.5, count=100, replay=0),
