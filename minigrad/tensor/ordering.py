@@ -200,7 +200,7 @@ def _unique(array: np.ndarray, inverse: bool, counts: bool) -> list[np.ndarray]:
     if not inverse and not counts:
         return [np.unique(array, equal_nan=False)]
     flat = array.reshape(-1)
-    order = stable_order(comparable(flat), 0, False)
+    order = stable_order(flat, 0, False)
     ordered = flat[order]
     first = np.ones(len(flat), bool)
     first[1:] = ordered[1:] != ordered[:-1]
@@ -456,7 +456,7 @@ class Ordering:
         tensor([1, 3])
         """
         not_for_complex(self, "unique" if dim is None else "unique_dim")
-        array = concrete(self, "unique")
+        array = comparable(concrete(self, "unique"))
         if dim is not None and not array.size and array.shape[dim_index(dim, self.ndim)]:
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         if dim is None:
@@ -465,6 +465,7 @@ class Ordering:
             values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim,
                                                 equal_nan=False)
             found = [values, *[inverse.reshape(-1)] * return_inverse, *[counts] * return_counts]
+        found[0] = found[0].astype(self.dtype.numpy, copy=False)
         return _distinct(self, _UNIQUE if dim is None else _UNIQUE_DIM, *found)
 
     @both("unique_consecutive")

@@ -24,6 +24,12 @@ def test_nan_is_the_largest():
     assert half.topk(2).indices.tolist() == [0, 3] and half.argsort(descending=True).tolist() == [0, 3, 1, 2]
     assert minigrad.searchsorted(tensor([1.0, 2.0, NAN]), tensor([NAN, 2.5, 0.5])).tolist() == [3, 3, 0]
     assert len(tensor([NAN, NAN, 1.0]).unique()) == 3
+    plain, unsorted = [-1.0, 0.5, 1.0, 2.25, 3.0], tensor([2.25, NAN, 1, 3, 0.5, NAN, -1, 1])
+    for dtype in ("bfloat16", "float16", "float32", "float64"):
+        x = unsorted.to(getattr(minigrad, dtype))
+        assert x.unique()[:5].tolist() == x.unique(return_counts=True)[0][:5].tolist() == plain and len(x.unique()) == 7
+        assert x.unique().dtype is x.dtype
+        assert x.nan_to_num(9).reshape(-1, 1).unique(dim=0).tolist() == [[v] for v in (*plain, 9)]
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "int64", "float16", "bfloat16", "float32", "float64"])
