@@ -15,22 +15,7 @@ from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.contraction import ROWS
 from minigrad.lower.copied import Factor, find_factor
-from minigrad.lower.nest import (
-    CHUNK,
-    Lowering,
-    Parallel,
-    Part,
-    Share,
-    loop,
-    loops,
-    parallel,
-    parallel_step,
-    parts,
-    share,
-    shared,
-    vectorised,
-    when,
-)
+from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Part, loop, loops, parts, vectorised, when
 from minigrad.lower.reductions import Choice, Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS
@@ -55,15 +40,10 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], space: Space
     total = per_result * prod(a.size for a in kept)
     steps = _choose(choice, factor, total, divide) if given is None else space.check(given, STEPS)
     rows = _Rows(choice, steps, factor)
-    if not divide:
-        return Lowering(rows.whole(), space.note("rows", steps), total)
-    if given is None:
-        chunk = max(CHUNK, 8 * ROWS * per_result * prod(x.size for x in factor.product.b.own)) if (
-            factor and rows.copied) else CHUNK
-        steps += parallel_step(rows.loops, share([a for _, a in rows.loops], per_result * rows.results, chunk))
-    s = shared(steps, rows.loops)
-    head, statements = rows.divided(s)
-    return Lowering(statements, f"{space.note('rows', steps)}; {s.extent} iterations", total, head)
+    chunk = max(CHUNK, 8 * ROWS * per_result * prod(x.size for x in factor.product.b.own)) if (
+        factor and rows.copied) else CHUNK
+    each = per_result * rows.results if given is None else None
+    return rows.lowered("rows", space, steps, total, divide, each, chunk)
 
 
 def _choose(choice: Choice, factor: Factor | None, total: int, divide: bool) -> Steps:
@@ -88,7 +68,7 @@ def runs_along_sum(body: Body, kept: list[Axis], domains: list[Domain], space: S
     return factor is not None and along and (steps.keeps("b") or not factor.is_apart)
 
 
-class _Rows:
+class _Rows(Nest):
     """The loops. ``results``: how many one step of the innermost of ``loops`` gives; ``copied``: what copies a
     factor."""
 
@@ -112,7 +92,6 @@ class _Rows:
         if steps.keeps("b"):
             self._keep_factor(factor, choice.target)
         self.parts: list[Part] = []
-        self.vectors: Axis | None = None
         self.loops = [(self.space.name(a), a) for a in self.kept if a is not self.lane_axis and a not in self.tiles]
         self.results = 1
         if self.tiles:  # the first of their loops may be divided, the others are inside
@@ -120,7 +99,7 @@ class _Rows:
             self.results = self.tiles[first] * prod(a.size for a in others)
             if first.size >= 2 * self.tiles[first]:
                 count = first.size // self.tiles[first]
-                self.vectors = Axis(self.names.var("t", count), count)
+                self.vectors = self.names.axis("t", count)
                 self.loops.append((self.space.name(first), self.vectors))
         if self.lane_axis is not None:
             name = self.space.name(self.lane_axis)
@@ -128,7 +107,7 @@ class _Rows:
             main = self.parts[0]
             self.results = self.lane_axis.size
             if main.count > 1:
-                self.vectors = Axis(self.names.var("v", main.count), main.count)
+                self.vectors = self.names.axis("v", main.count)
                 self.loops.append((name, self.vectors))
                 self.results = main.lanes * main.unroll
 
@@ -142,34 +121,20 @@ class _Rows:
 
     # --- the loops over the results
 
-    def whole(self) -> list[Statement]:
-        """All of them."""
-        axes = [a for _, a in self.loops if a is not self.vectors]
-        return loops(axes, self._inside() + self._rest())
+    def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
+            most: int = 0) -> list[Statement]:
+        return [*self._inside(start, stop), *when(last, self._rest())]
 
-    def divided(self, s: Share) -> tuple[Parallel, list[Statement]]:
-        """Those of one parallel iteration."""
-        head = parallel(self.names, s)
-        if not s.axes:
-            return head, self._inside() + self._rest()
-        cut = s.axes[s.cut]
-        if cut is self.vectors:
-            return head, self._inside((head.start, head.stop)) + when(head.last, self._rest())
-        inside = [a for a in s.axes[s.cut + 1:] if a is not self.vectors]
-        return head, [loop(cut, loops(inside, self._inside() + self._rest()), start=head.start, stop=head.stop)]
-
-    def _inside(self, bounds: tuple[Sym, Sym] | None = None) -> list[Statement]:
+    def _inside(self, start: Sym, stop: Sym | None) -> list[Statement]:
         """One result, or whole tiles of them, or all whole vectors of a row."""
         if self.lane_axis is None:
             if self.vectors is None:
                 return self.copied + self._tiled(list(self.tiles), [{}])
-            start, stop = bounds or (num(0), num(self.vectors.size))
             inside = self._tiles_at(list(self.tiles), [{}], self.vectors.var)
             return [*self.copied, loop(self.vectors, inside, start=start, stop=stop)]
         main = self.parts[0]
         if self.vectors is None:
             return self._columns(self.lane_axis, main, num(main.start))
-        start, stop = bounds or (num(0), num(self.vectors.size))
         inside = self._columns(self.lane_axis, main, self.vectors.var * (main.lanes * main.unroll))
         return [loop(self.vectors, inside, start=start, stop=stop)]
 
@@ -183,7 +148,7 @@ class _Rows:
             if part.count == 1:
                 rest += self._columns(self.lane_axis, part, num(part.start))
             else:
-                axis = Axis(self.names.var("v", part.count), part.count)
+                axis = self.names.axis("v", part.count)
                 rest.append(loop(axis, self._columns(self.lane_axis, part, axis.var * part.lanes + part.start)))
         return rest
 
@@ -194,7 +159,7 @@ class _Rows:
         if not axes:
             return self._results(points)
         count = axes[0].size // self.tiles[axes[0]]
-        main = Axis(self.names.var("t", count), count)
+        main = self.names.axis("t", count)
         whole = self._tiles_at(axes, points, main.var if count > 1 else num(0)) if count else []
         return ([loop(main, whole)] if count > 1 else whole) + self._tiles_left(axes, points)
 
@@ -213,9 +178,7 @@ class _Rows:
         for d in self.domains:
             statements += self._reduce(d, points, found)
         for mapping, values in zip(points, found, strict=True):
-            copy = self.body.instance(mapping, values)
-            stores = copy.stores()
-            statements += [*copy.statements, *stores]
+            statements += self.body.stored(mapping, values)
         return statements
 
     def _reduce(self, d: Domain, points: Points, found: list[dict[str, Value]]) -> list[Statement]:
@@ -251,8 +214,8 @@ class _Rows:
         """``unroll`` vectors of results from ``at``."""
         statements: list[Statement] = []
         found: list[tuple[str, Array]] = []
-        register = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None
-        lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
+        register = self.names.axis("u", part.unroll) if part.unroll > 1 else None
+        lane = self.names.axis("l", part.lanes) if part.lanes > 1 else None
         slot = register.var * part.lanes if register else num(0)
         for d in self.domains:
             group = _Group(self, d, [{}], in_memory=self.in_memory and part.unroll >= 4)
@@ -262,9 +225,7 @@ class _Rows:
             found += [(r.local.name, array) for r, array in zip(d.reductions, accumulators, strict=True)]
         position = at + slot + (lane.var if lane else 0)
         own = slot + (lane.var if lane else 0)
-        copy = self.body.instance({lane_axis.var: position}, {name: Load(array, own) for name, array in found})
-        stores = copy.stores()
-        inside = [*copy.statements, *vectorised(lane, stores)]
+        inside = self.body.stored({lane_axis.var: position}, {name: Load(array, own) for name, array in found}, lane)
         kind = "serial" if self.in_memory and part.unroll >= 4 else "unroll"
         return statements + ([loop(register, inside, kind)] if register else inside)
 
@@ -292,7 +253,7 @@ class _Group(Group):
             cut -= 1
         axis = axes[cut]
         block = max(1, LONGEST // chain)
-        blocks = Axis(self.names.var("b", -(-axis.size // block)), -(-axis.size // block))
+        blocks = self.names.axis("b", -(-axis.size // block))
         start = blocks.var * block
         stop = minimum(start + block, num(axis.size))
 
@@ -309,7 +270,7 @@ class _Group(Group):
         many = self.rows.steps.count("unroll", self.rows.space.name(axes[-1])) if axes else 1
 
         def add(mapping: dict[Sym, Sym], into: list[Array], step: Sym | None = None) -> list[Statement]:
-            u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None
+            u = self.names.axis("u", part.unroll) if part.unroll > 1 else None
             position = u.var * part.lanes if u else num(0)
             at_lane = {**mapping, lane_axis.var: at + position}
             if step is None:
@@ -324,9 +285,9 @@ class _Group(Group):
         last = axes[-1]
 
         def along(into: list[Array]) -> list[Statement]:
-            steps = Axis(self.names.var("r", last.size // many), last.size // many)
+            steps = self.names.axis("r", last.size // many)
             statements = self.levels([steps], 1, lambda into: add({}, into, steps.var), into)
-            rest = Axis(self.names.var("r", last.size % many), last.size % many)
+            rest = self.names.axis("r", last.size % many)
             if rest.size:
                 first = last.size - rest.size
                 statements.append(loop(rest, add({last.var: rest.var + first}, into)))
@@ -340,7 +301,7 @@ class _Group(Group):
         rounds, single = divmod(full, unroll)
         statements: list[Statement] = []
         if rounds:
-            steps = Axis(self.names.var("v", rounds), rounds)
+            steps = self.names.axis("v", rounds)
 
             def step(accumulators: list[Array]) -> list[Statement]:
                 return self._unrolled(lane_axis, steps.var * (unroll * lanes), lanes, unroll, accumulators)
@@ -361,14 +322,14 @@ class _Group(Group):
     def _unrolled(self, lane_axis: Axis, at: Sym, lanes: int, unroll: int, into: list[Array]) -> list[Statement]:
         if unroll == 1:
             return self.add({lane_axis.var: at}, into, num(0), lanes, lane_axis)
-        u = Axis(self.names.var("u", unroll), unroll)
+        u = self.names.axis("u", unroll)
         slot = u.var * lanes
         return [loop(u, self.add({lane_axis.var: at + slot}, into, slot, lanes, lane_axis), "unroll")]
 
     def add_together(self, mapping: dict[Sym, Sym], steps: Sequence[dict[Sym, Sym]], into: Sequence[Array], slot: Sym,
                      lanes: int, lane_axis: Axis) -> list[Statement]:
         """Several steps of a reduced axis at once: joined pair by pair, then with the accumulator."""
-        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
+        lane = self.names.axis("l", lanes) if lanes > 1 else None
         mapping = {**self.points[0], **mapping}
         if lane is not None:
             mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
