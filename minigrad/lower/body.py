@@ -28,7 +28,7 @@ from minigrad.lower.nest import vectorised
 from minigrad.lower.scalar import convert
 from minigrad.lower.values import Gathered, Reduction, Values
 from minigrad.ops import SCALAR_OPS, Op
-from minigrad.symbolic import Sym, both, num, substitute, variables
+from minigrad.symbolic import Sym, both, conjuncts, num, substitute, variables
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -195,8 +195,7 @@ class Instance:
         if self.guard is None:
             return None
         read = {v for e in traffic([g.value]).indices() for v in variables(self.index(e))}
-        parts = self.guard.args if self.guard.kind == "and" else (self.guard,)
-        kept = [p for p in parts if read.intersection(variables(p))]
+        kept = [p for p in conjuncts(self.guard) if read.intersection(variables(p))]
         return both(*kept) if kept else None
 
     def _look_up(self, g: Gathered) -> None:

@@ -16,6 +16,7 @@ from minigrad.lower.body import Body, traffic
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.reductions import FOLD, Domain
+from minigrad.lower.scalar import unconverted
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.tiling import (
     COPY,
@@ -254,9 +255,7 @@ def gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
 
 def _is_plain(operand: Operand, body: Body) -> bool:
     """Whether the operand is a load, perhaps converted: nothing that is worth keeping once computed."""
-    value = operand.value if operand.unguarded is None else operand.unguarded
-    while isinstance(value, Apply) and value.op == Op.CAST:
-        value = value.srcs[0]
+    value = unconverted(operand.value if operand.unguarded is None else operand.unguarded)
     gathers = {g.var for g in body.gathers}
     return isinstance(value, Load) and value.guard is None and not any(v in gathers for v in variables(value.index))
 

@@ -12,8 +12,9 @@ from minigrad.kernel.ir import Apply, Const, Index, Load, Value
 from minigrad.kernel.walk import values
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
+from minigrad.lower.scalar import unconverted
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, both, variables
+from minigrad.symbolic import Sym, both, conjuncts, variables
 
 
 def under_conditions(value: Value) -> tuple[Value, list[Sym]]:
@@ -23,7 +24,7 @@ def under_conditions(value: Value) -> tuple[Value, list[Sym]]:
         condition, inside, other = value.srcs
         if not isinstance(condition, Index) or not isinstance(other, Const) or other.value != 0:
             break
-        found.update(dict.fromkeys(_parts(condition.index)))
+        found.update(dict.fromkeys(conjuncts(condition.index)))
         value = inside
     return value, list(found)
 
@@ -51,20 +52,9 @@ def divide_conditions(body: Body, kept: Sequence[Axis], factors: Sequence[Value]
     if not all(_inside(body, load) for f in made for load in traffic((f,)).loads):
         return [], []
     for i, h in enumerate(held):
-        if h and not _is_load(made[i]):
+        if h and not isinstance(unconverted(made[i]), Load):  # under a guard a load is 0 outside
             made[i] = Apply(Op.WHERE, (Index(both(*h), bool_), made[i], Const(0, made[i].dtype)), made[i].dtype)
     return made, [c for c in conditions if not all(c in h for h in held)]
-
-
-def _parts(condition: Sym) -> tuple[Sym, ...]:
-    return condition.args if condition.kind == "and" else (condition,)
-
-
-def _is_load(value: Value) -> bool:
-    """Whether the value is a load, perhaps converted: under a guard it is 0 outside."""
-    while isinstance(value, Apply) and value.op == Op.CAST:
-        value = value.srcs[0]
-    return isinstance(value, Load)
 
 
 def reguarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Value:
@@ -77,7 +67,7 @@ def reguarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Va
             if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
                 new = Apply(v.op, srcs, v.dtype)
         elif isinstance(v, Load) and v.guard is not None:
-            parts = [p for p in _parts(v.guard) if p not in conditions] + list(kept)
+            parts = [p for p in conjuncts(v.guard) if p not in conditions] + list(kept)
             new = Load(v.array, v.index, both(*parts) if parts else None)
         memo[id(v)] = new
     return memo[id(root)]

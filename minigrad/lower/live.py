@@ -11,8 +11,8 @@ from minigrad.kernel.ir import Apply, Array, Const, Index, Load, Value
 from minigrad.kernel.walk import values
 from minigrad.lower.body import Body
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, both, linear, negate, num, variables
-from minigrad.symbolic.kinds import AND, LESS
+from minigrad.symbolic import Sym, both, conjuncts, linear, negate, num, variables
+from minigrad.symbolic.kinds import LESS
 
 NEUTRAL = {Op.MAX: -math.inf, Op.SUM: 0.0}
 
@@ -36,14 +36,10 @@ def _conditions(bodies: Iterable[Body]) -> list[Sym]:
         for v in values([o.value for o in body.outputs] + [r.value for r in body.reductions]):
             if isinstance(v, Apply) and v.op == Op.WHERE and isinstance(v.srcs[0], Index):
                 condition = v.srcs[0].index
-                found.update(dict.fromkeys(_parts(condition)))
+                found.update(dict.fromkeys(conjuncts(condition)))
                 if condition.kind == LESS:
                     found[negate(condition)] = None
     return [c for c in found if c.kind == LESS]
-
-
-def _parts(condition: Sym) -> tuple[Sym, ...]:
-    return condition.args if condition.kind == AND else (condition,)
 
 
 def _hides_all(condition: Sym, stages: Sequence[tuple[str, Body]]) -> bool:
@@ -80,7 +76,7 @@ def _where_it_fails(root: Value, condition: Sym, known: Mapping[Array, float]) -
 def _applied(v: Apply, of: Sequence[float | None], condition: Sym) -> float | None:
     if v.op == Op.WHERE and isinstance(v.srcs[0], Index):
         chosen = v.srcs[0].index
-        if condition in _parts(chosen):
+        if condition in conjuncts(chosen):
             return of[2]
         if chosen.kind == LESS and negate(chosen) is condition:
             return of[1]

@@ -56,6 +56,13 @@ def convert(value: Value, dtype: DType) -> Value:
     return Apply(Op.CAST, (value,), dtype)
 
 
+def unconverted(value: Value) -> Value:
+    """What a value is converted from, if it is."""
+    while isinstance(value, Apply) and value.op == Op.CAST:
+        value = value.srcs[0]
+    return value
+
+
 def fold(op: str, srcs: tuple[Value, ...], dtype: DType) -> Value:
     """The scalar op on values in their computing dtypes; ``dtype`` is the node's own, which its value is rounded to."""
     if op == Op.CAST:
@@ -87,8 +94,7 @@ def _cast(value: Value, dtype: DType) -> Value:
     if isinstance(value, Const) and value.dtype in (bool_, int64) and dtype.is_float:
         return constant(value.value, dtype)
     if dtype in HALVES:
-        narrow = value.srcs[0] if _widened(value, dtype) else Apply(Op.CAST, (value,), dtype)  # type: ignore[union-attr]
-        return Apply(Op.CAST, (narrow,), accumulator(dtype))
+        return Apply(Op.CAST, (convert(value, dtype),), accumulator(dtype))
     return convert(value, dtype)
 
 
@@ -97,10 +103,6 @@ def bitcast(value: Value, source: DType, dtype: DType) -> Value:
     value = convert(value, source)
     value = value if value.dtype is dtype else Apply(Op.BITCAST, (value,), dtype)
     return convert(value, accumulator(dtype))
-
-
-def _widened(value: Value, dtype: DType) -> bool:
-    return isinstance(value, Apply) and value.op == Op.CAST and value.srcs[0].dtype is dtype
 
 
 def _index_of(value: Value) -> Sym | int | None:
@@ -148,26 +150,18 @@ def random_bits(key: Value, position: Sym, size: int) -> Value:
                 x₀ += x₁;  x₁ = rotate_left(x₁, r) ^ x₀
             x₀ += k[(i + 1) mod 3];  x₁ += k[(i + 2) mod 3] + i + 1
     """
-    def u32(n: int) -> Const:
-        return Const(n & 0xFFFFFFFF, uint32)
-
-    def op(name: str, a: Value, b: Value) -> Apply:
-        return Apply(name, (a, b), uint32)
-
-    x1: Value
-    k0 = Apply(Op.CAST, (key,), uint32)
-    k1 = Apply(Op.CAST, (Apply(Op.SHR, (key, Const(32, uint64)), uint64),), uint32)
-    keys = (k0, k1, op(Op.XOR, op(Op.XOR, k0, k1), u32(0x1BD11BDA)))
+    k0, k1 = convert(key, uint32), convert(key >> 32, uint32)
+    keys = (k0, k1, k0 ^ k1 ^ 0x1BD11BDA)
+    at: Value = Index(position, int64)
     if size <= 1 << 32:
-        x0, x1 = op(Op.ADD, Apply(Op.CAST, (Index(position, int64),), uint32), k0), k1
+        x0, x1 = convert(at, uint32) + k0, k1
     else:
-        at = Apply(Op.CAST, (Index(position, int64),), uint64)
-        high = Apply(Op.CAST, (Apply(Op.SHR, (at, Const(32, uint64)), uint64),), uint32)
-        x0, x1 = op(Op.ADD, Apply(Op.CAST, (at,), uint32), k0), op(Op.ADD, high, k1)
+        at = convert(at, uint64)
+        x0, x1 = convert(at, uint32) + k0, convert(at >> 32, uint32) + k1
     for i in range(5):
         for r in ((13, 15, 26, 6), (17, 29, 16, 24))[i % 2]:
-            x0 = op(Op.ADD, x0, x1)
-            x1 = op(Op.XOR, op(Op.OR, op(Op.SHL, x1, u32(r)), op(Op.SHR, x1, u32(32 - r))), x0)
-        x0 = op(Op.ADD, x0, keys[(i + 1) % 3])
-        x1 = op(Op.ADD, x1, op(Op.ADD, keys[(i + 2) % 3], u32(i + 1)))
+            x0 = x0 + x1
+            x1 = ((x1 << r) | (x1 >> (32 - r))) ^ x0
+        x0 = x0 + keys[(i + 1) % 3]
+        x1 = x1 + (keys[(i + 2) % 3] + (i + 1))
     return x0

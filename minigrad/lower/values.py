@@ -11,9 +11,9 @@ from minigrad.dtype import accumulator, bool_, int64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, flatten, source_index
-from minigrad.kernel.ir import Apply, Array, Index, Load, Local, Scalar, Value
+from minigrad.kernel.ir import Array, Index, Load, Local, Scalar, Value
 from minigrad.lower.axes import Names
-from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded
+from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded, unconverted
 from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num
 
@@ -181,7 +181,8 @@ class Values:
             return zero
         inside = source_index(Op.PAD, node.arg, node.srcs[0].shape, index)[1]
         value = srcs[0]
-        if inside is None or _is_guarded(value):
+        load = unconverted(value)
+        if inside is None or (isinstance(load, Load) and load.guard is not None):  # then it is 0 outside already
             return value
         return fold(Op.WHERE, (Index(inside, bool_), value, zero), node.dtype)
 
@@ -221,10 +222,3 @@ class Values:
             found.append(Gathered(name, value, size, self.checks.get(node), position, guard))
         self.gathers[key] = tuple(found)
         return self.gathers[key]
-
-
-def _is_guarded(value: Value) -> bool:
-    """Whether the value is a load, perhaps converted, under a guard: it is 0 outside already."""
-    while isinstance(value, Apply) and value.op == Op.CAST:
-        value = value.srcs[0]
-    return isinstance(value, Load) and value.guard is not None

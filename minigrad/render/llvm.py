@@ -36,16 +36,8 @@ from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_ops import apply, cast, constant, native, to_memory
 from minigrad.render.llvm_text import Operand, Writer, register_type
 from minigrad.render.llvm_transpose import load_turned, store_turned, turned_loads, turned_stores
-from minigrad.symbolic import Sym, num
+from minigrad.symbolic import Sym, conjuncts, num
 from minigrad.target import C_FUNCTIONS, Target
-
-
-def conditions(value: Value) -> tuple[Sym, ...]:
-    """The comparisons of loop variables that all hold where ``value`` is true."""
-    if not isinstance(value, Index):
-        return ()
-    return value.index.args if value.index.kind == "and" else (value.index,)
-
 
 _SIGNATURE = "ptr %arrays, ptr %scalars, i64 %begin, i64 %end"
 
@@ -152,7 +144,8 @@ class KernelWriter:
         elif isinstance(s, Store):
             self.store(s)
         elif isinstance(s, If):
-            self.branches(self.value(s.condition), s.then, s.otherwise, conditions(s.condition))
+            known = conjuncts(s.condition.index) if isinstance(s.condition, Index) else ()
+            self.branches(self.value(s.condition), s.then, s.otherwise, known)
         elif isinstance(s, Alloc):
             self.alloc(s)
         elif isinstance(s, Fold):

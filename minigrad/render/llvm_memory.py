@@ -9,7 +9,7 @@ from minigrad.kernel.ir import Array, Load
 from minigrad.render.llvm_index import I64, IndexWriter, narrow
 from minigrad.render.llvm_ops import from_memory, to_memory
 from minigrad.render.llvm_text import Operand, Writer, literal, mangled, memory_type, register_type
-from minigrad.symbolic import Sym, both, linear, num, split
+from minigrad.symbolic import Sym, both, conjuncts, linear, num, split
 from minigrad.target import SPACED
 
 
@@ -52,7 +52,9 @@ class MemoryWriter:
 
     def load(self, v: Load) -> Operand:
         array, e = v.array, self.index.fix(v.index)
-        guard = None if v.guard is None else self.index.fix(self.open_question(v.guard))
+        guard = v.guard
+        if guard is not None:  # what no branch around it has made sure of
+            guard = self.index.fix(both(*[p for p in conjuncts(guard) if p not in self.known]) if self.known else guard)
         zero = literal(register_type(array.dtype), 0)
         if guard is not None and guard.kind == "num":
             if not guard.args[0]:
@@ -71,12 +73,6 @@ class MemoryWriter:
             if self.w.target.name == "avx512":
                 return self.load_spaced_masked(array, guard, *parts)
         return self.load_lanes(array, e, guard, zero)
-
-    def open_question(self, guard: Sym) -> Sym:
-        """The part of a guard that no branch around it has made sure of."""
-        if not self.known:
-            return guard
-        return both(*[p for p in (guard.args if guard.kind == "and" else (guard,)) if p not in self.known])
 
     def safe(self, array: Array, e: Sym) -> bool:
         """Whether ``e`` stays inside the array even where a guard is false."""

@@ -54,7 +54,7 @@ pointer. The normal form decides most equalities of index maps, not all: two exp
 object may still be equal everywhere.
 """
 
-from minigrad.symbolic.condition import both, eq, is_condition, maximum, minimum, negate
+from minigrad.symbolic.condition import both, conjuncts, eq, is_condition, maximum, minimum, negate
 from minigrad.symbolic.expression import Sym, as_sym, num, var
 from minigrad.symbolic.kinds import KINDS
 from minigrad.symbolic.query import children, coefficient, evaluate, inside, linear, split, substitute, variables
@@ -67,6 +67,7 @@ __all__ = [
     "both",
     "children",
     "coefficient",
+    "conjuncts",
     "eq",
     "evaluate",
     "inside",

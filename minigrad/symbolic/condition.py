@@ -130,6 +130,17 @@ def _equal(d: Sym) -> Sym:
     return intern(EQUAL, _sides(terms, constant), 0, 1)
 
 
+def conjuncts(condition: Sym) -> tuple[Sym, ...]:
+    """What must all hold where a condition holds.
+
+    >>> from minigrad.symbolic import both, conjuncts, var
+    >>> i = var("i", 0, 99)
+    >>> conjuncts(both(i < 5, 2 < i)), conjuncts(i < 5)
+    ((i < 5, 2 < i), (i < 5,))
+    """
+    return condition.args if condition.kind == AND else (condition,)
+
+
 def both(*conditions: Sym | int) -> Sym:
     """1 where every condition holds, else 0; 1 of none.
 
@@ -143,7 +154,7 @@ def both(*conditions: Sym | int) -> Sym:
     for one in map(as_sym, conditions):
         if one.lo < 0 or one.hi > 1:
             raise ValueError(f"both() takes conditions, which are 0 or 1; got `{one}` with values {one.lo} to {one.hi}")
-        parts: tuple[Sym, ...] = one.args if one.kind == AND else (one,)
+        parts = conjuncts(one)
         for c in parts:
             if c.hi == 0:
                 return c

@@ -10,16 +10,16 @@ from math import prod
 
 from minigrad.dtype import DType
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Apply, Load, Value
+from minigrad.kernel.ir import Load
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
 from minigrad.lower.contraction import find_product, gathers_along, given_product
 from minigrad.lower.gpu.threads import SharedMemory, Threads, power_of_two
 from minigrad.lower.reductions import Domain
+from minigrad.lower.scalar import unconverted
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.tiling import Operand, contiguous
 from minigrad.lower.values import Reduction
-from minigrad.ops import Op
 from minigrad.target import BLOCK_K
 
 LANES = 4
@@ -73,10 +73,7 @@ class Side:
     @property
     def plain(self) -> bool:
         """Whether the operand is a load, perhaps converted: 0 wherever nothing is loaded."""
-        value: Value = self.operand.value
-        while isinstance(value, Apply) and value.op == Op.CAST:
-            value = value.srcs[0]
-        return isinstance(value, Load)
+        return isinstance(unconverted(self.operand.value), Load)
 
 
 @dataclass(eq=False)
