@@ -10,11 +10,12 @@ from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
-from minigrad.lower.nest import loop, vectorised
+from minigrad.lower.nest import loop, update, vectorised
 from minigrad.lower.reductions import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, num
+from minigrad.target import Target
 
 LONGEST = 64
 """Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
@@ -34,6 +35,13 @@ def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
     if op == Op.ADD and isinstance(value, Apply) and value.op == Op.MUL and value.dtype.is_float:
         return Apply(Op.FMA, (*value.srcs, partial), value.dtype)
     return Apply(op, (partial, value), value.dtype)
+
+
+def add_product(total: Value, a: Value, b: Value, target: Target) -> Value:
+    """A sum with one more product, with one rounding where the machine does that."""
+    if total.dtype.is_float and target.has_fma:
+        return Apply(Op.FMA, (a, b, total), total.dtype)
+    return total + a * b
 
 
 Points = Sequence[dict[Sym, Sym]]
@@ -84,8 +92,7 @@ class Group:
             u = self.names.axis("u", registers) if registers > 1 else None
             at = (u.var * self.lanes if u else num(0)) + (lane.var if lane else 0)
             op = REDUCE_OPS[r.node.op].combine
-            inside: list[Statement] = [Store(a, at, Apply(op, (Load(a, at), Load(b, at)), a.dtype))]
-            inside = vectorised(lane, inside)
+            inside = vectorised(lane, [update(a, at, op, Load(b, at))])
             statements += [loop(u, inside, self.kind)] if u else inside
         return statements
 

@@ -211,9 +211,9 @@ class Instance:
         last = Const(max(0, g.size - 1), uint64)
         unsigned = Apply(Op.CAST, (bound,), uint64)  # a negative index is larger than any then: one comparison
         if g.check is not None and status is not None:
-            outside: Value = Apply(Op.LT, (last, unsigned), bool_)
+            outside: Value = last < unsigned
             if g.guard is not None:
-                outside = Apply(Op.AND, (Index(self.index(g.guard), bool_), outside), bool_)
+                outside = Index(self.index(g.guard), bool_) & outside
             self.statements.append(If(outside, (Store(status, num(g.check), Const(g.position, status.dtype)),)))
         self.mapping[g.var] = num(0)
         if g.size > 1:

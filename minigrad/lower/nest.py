@@ -11,7 +11,7 @@ from math import prod
 
 from minigrad.dtype import bool_, int64
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import For, If, Index, LetIndex, Statement
+from minigrad.kernel.ir import Apply, Array, For, If, Index, LetIndex, Load, Statement, Store, Value
 from minigrad.lower.axes import Axis, Names
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.symbolic import Sym, eq, minimum, num
@@ -28,6 +28,11 @@ def loop(axis: Axis, body: Sequence[Statement], kind: str = "serial", start: Sym
          stop: Sym | None = None) -> For:
     """A loop over an axis, or over a part of it."""
     return For(axis.var, start, num(axis.size) if stop is None else stop, 1, kind, tuple(body))
+
+
+def update(array: Array, at: Sym, op: str, value: Value) -> Store:
+    """An element joined with a value: ``array[at] = array[at] op value``."""
+    return Store(array, at, Apply(op, (Load(array, at), value), array.dtype))
 
 
 def vectorised(lane: Axis | None, body: Sequence[Statement]) -> list[Statement]:

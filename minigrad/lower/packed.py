@@ -167,7 +167,7 @@ class Packing:
             bits = Apply(Op.CAST, (Apply(Op.BITCAST, (value.srcs[0],), uint16),), uint32)
             halves.append(bits if inside.lo == 1 else
                           Apply(Op.WHERE, (Index(inside, bool_), bits, Const(0, uint32)), uint32))
-        return Apply(Op.OR, (Apply(Op.SHL, (halves[0], Const(16, uint32)), uint32), halves[1]), uint32)
+        return (halves[0] << 16) | halves[1]
 
     def _packed_array(self, stem: str, size: int) -> Array:
         made = self.scratch(stem, size)

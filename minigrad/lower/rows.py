@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Store, Value
+from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Value
 from minigrad.lower.accumulate import LONGEST, Group, Points, identity
 from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.contraction import ROWS
 from minigrad.lower.copied import Factor, find_factor
-from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Part, loop, loops, parts, vectorised, when
+from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Part, loop, loops, parts, update, vectorised, when
 from minigrad.lower.reductions import Choice, Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS
@@ -342,7 +342,7 @@ class _Group(Group):
             while len(made) > 1:
                 made = [Apply(op, (a, b), a.dtype) for a, b in zip(made[::2], made[1::2], strict=False)] + (
                     made[-1:] if len(made) % 2 else [])
-            stores.append(Store(array, slot, Apply(op, (Load(array, slot), made[0]), array.dtype)))
+            stores.append(update(array, slot, op, made[0]))
         for copy in copies:
             copy.check(self.unread)
         head = [s for copy in copies for s in copy.statements]

@@ -11,11 +11,11 @@ from math import prod
 
 from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Let, LetIndex, Load, Local, Statement, Store, Value
+from minigrad.kernel.ir import Alloc, Array, Const, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import abreast, access_cost, lanes_for
-from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Pieces, loop, parts, vectorised, when
+from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Pieces, loop, parts, update, vectorised, when
 from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS, running_dtype
@@ -144,20 +144,20 @@ class Column:
         """A register for running values, or so many."""
         return Array(self.names.fresh(stem), self.dtype, lanes * count, "register", lanes, True)
 
-    def step(self, mapping: dict[Sym, Sym], running: Array, slot: Sym = ZERO, store: bool = True,
-             value: Value | None = None) -> tuple[list[Statement], list[Statement]]:
-        """One element more, and its result stored: what looks up indices, then the stores. ``value``: the element, if
-        it is known."""
+    def step(self, mapping: dict[Sym, Sym], running: Array, slot: Sym = ZERO, lane: Axis | None = None,
+             store: bool = True, value: Value | None = None) -> list[Statement]:
+        """One element more, and its result stored; or, with a lane, of as many columns. ``value``: the element, if it
+        is known."""
         output = self.body.outputs[0]
         copy = self.body.instance(mapping)
-        operands = (Load(running, slot), convert(copy.value(output.value) if value is None else value, self.dtype))
-        stores: list[Statement] = [Store(running, slot, Apply(self.op, operands, self.dtype))]
+        element = convert(copy.value(output.value) if value is None else value, self.dtype)
+        stores: list[Statement] = [update(running, slot, self.op, element)]
         if store:
             result = convert(convert(Load(running, slot), self.narrow), output.array.dtype)
             stores.append(Store(output.array, copy.index(output.index), result))
         if value is None:
             copy.check(self.body.unread())
-        return copy.statements, stores
+        return [*copy.statements, *vectorised(lane, stores)]
 
 
 class _Scan(Column, Nest):
@@ -202,8 +202,7 @@ class _Scan(Column, Nest):
         own = self.names.var("w", most)
 
         def inside(at: Sym, lane: Axis | None, slot: Sym | None = None) -> list[Statement]:
-            head, stores = self.step({axis.var: at}, sums, at - before if slot is None else slot)
-            return [*head, *vectorised(lane, stores)]
+            return self.step({axis.var: at}, sums, at - before if slot is None else slot, lane)
 
         def among(at: Sym, lane: Axis | None) -> list[Statement]:
             assert self.vectors is not None
@@ -221,8 +220,7 @@ class _Scan(Column, Nest):
 
         def inside(at: Sym) -> list[Statement]:
             where = mapping if self.along is None else {**mapping, self.along.var: at}
-            head, stores = self.step(where, running, lane.var if lane else ZERO)
-            return [*head, *vectorised(lane, stores)]
+            return self.step(where, running, lane.var if lane else ZERO, lane)
 
         made = inside(ZERO) if self.along is None else self._steps(self.along.size, inside)
         return [Alloc(running, self.neutral), *made]
@@ -263,8 +261,8 @@ class _Scan(Column, Nest):
         tail = left - short * lanes
         if tail:
             at, r = num(self.along.size - tail), self.names.axis("r", tail)
-            head, stores = self.step({self.along.var: at + r.var}, before, value=Load(values, r.var))
-            made += [*self._values(values, at, tail), loop(r, [*head, *stores])]
+            scanned = self.step({self.along.var: at + r.var}, before, value=Load(values, r.var))
+            made += [*self._values(values, at, tail), loop(r, scanned)]
         return made
 
     def _values(self, values: Array, first: Sym, count: int) -> list[Statement]:
@@ -291,25 +289,21 @@ class _Scan(Column, Nest):
         parts, end, running = (self.register(stem, lanes, n) for stem, n in (("part", lanes), ("end", 1), ("acc", 1)))
         slot, own = u.var * lanes + lane.var, self.names.fresh("own")
 
-        def combined(a: Value, b: Value) -> Value:
-            return Apply(self.op, (a, b), self.dtype)
-
         def abreast(stores: Store) -> Statement:
             return loop(u, [loop(lane, [stores], "vector")], "unroll")
 
         def inside(at: Sym) -> list[Statement]:
             place = lane.var * run + at
-            head, stores = self.step({along.var: first + place}, running, lane.var, value=Load(values, place))
-            return [*head, loop(lane, stores, "vector")]
+            return self.step({along.var: first + place}, running, lane.var, lane, value=Load(values, place))
 
         value = convert(Load(values, u.var * run + v.var * lanes + lane.var), self.dtype)
         return [
             *self._values(values, first, run * lanes),
-            Alloc(parts, self.neutral), loop(v, [abreast(Store(parts, slot, combined(Load(parts, slot), value)))]),
+            Alloc(parts, self.neutral), loop(v, [abreast(update(parts, slot, self.op, value))]),
             abreast(Store(ends, slot, Load(parts, slot))), Alloc(end, self.neutral),
-            abreast(Store(end, lane.var, combined(Load(end, lane.var), Load(ends, lane.var * lanes + u.var)))),
+            abreast(update(end, lane.var, self.op, Load(ends, lane.var * lanes + u.var))),
             loop(lane, [Store(ends, lane.var, Load(end, lane.var))], "vector"),
             loop(u, [Let(own, Load(ends, u.var)), Store(ends, u.var, Load(before, ZERO)),
-                     Store(before, ZERO, combined(Load(before, ZERO), Local(own, self.dtype)))]),
+                     update(before, ZERO, self.op, Local(own, self.dtype))]),
             Alloc(running, self.neutral), loop(lane, [Store(running, lane.var, Load(ends, lane.var))], "vector"),
             *self._steps(run, inside)]

@@ -18,7 +18,7 @@ from minigrad.lower.body import Body, Output
 from minigrad.lower.nest import Lowering, Parallel, Pieces, Share, loop, loops, parallel, share, vectorised
 from minigrad.lower.scalar import convert
 from minigrad.lower.values import Values
-from minigrad.ops import Op, scatter_combine
+from minigrad.ops import scatter_combine
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
@@ -116,13 +116,11 @@ def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None
             continue
         found = Local(names.fresh("at"), int64)
         head.append(Let(found.name, value))
-        outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
-                                Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
+        outside = (found < 0) | (found > size - 1)
         check = values.checks.get(node)
         if check is not None and status is not None:
             head.append(If(outside, (Store(status, num(check), Const(position + 1, status.dtype)),)))
-        fits = Apply(Op.NOT, (outside,), bool_)
-        inside = fits if isinstance(inside, Const) else Apply(Op.AND, (inside, fits), bool_)
+        inside = ~outside if isinstance(inside, Const) else inside & ~outside
         places.append((names.var("g", size), found))
     return Entries(node, axes, entry, head, inside, places)
 
@@ -202,10 +200,7 @@ class _Scatter:
         s = _owners(axis, -(-rows // min(OWNERS, max(4, self.tail // 4))))
         head = parallel(self.names, s)
         self.note += f"; rows in {s.extent} parts"
-        inside = self.found.inside
-        for condition in (Apply(Op.NOT, (Apply(Op.LT, (first, Index(head.start, int64)), bool_),), bool_),
-                          Apply(Op.LT, (first, Index(head.stop, int64)), bool_)):
-            inside = Apply(Op.AND, (inside, condition), bool_)
+        inside = self.found.inside & ~(first < Index(head.start, int64)) & (first < Index(head.stop, int64))
         return self.found.loops(inside, lambda row: self._tail(row, self.found.at, None)), head
 
     def _entries(self, columns: tuple[Sym, Sym] | None = None,

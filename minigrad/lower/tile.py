@@ -26,10 +26,11 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
+from minigrad.lower.accumulate import add_product
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
 from minigrad.lower.cost import per_vector
-from minigrad.lower.nest import ZERO, Divided, Lowering, Pieces, bind_axes, loop, loops, when
+from minigrad.lower.nest import ZERO, Divided, Lowering, Pieces, bind_axes, loop, loops, update, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
 from minigrad.lower.tiling import Tiling
@@ -172,9 +173,9 @@ class _Writer(Packing):
         lane, step = self.axis("l", self.tiling.lanes), self.axis("v", sums.size // self.tiling.lanes)
         odd = Array(self.names.fresh("odd"), self.dtype, lane.size, "register", lane.size, True)
         value = Load(sums, step.var * lane.size + lane.var)
-        changed = Apply(Op.ADD, (Load(odd, lane.var), Apply(Op.SUB, (value, value), self.dtype)), self.dtype)
         found = Local(self.names.fresh("odd_"), self.dtype)  # 0, or NaN if any sum is not finite
-        return [Alloc(odd, Const(0.0, self.dtype)), loop(step, [loop(lane, [Store(odd, lane.var, changed)], "vector")]),
+        differences = loop(lane, [update(odd, lane.var, Op.ADD, value - value)], "vector")
+        return [Alloc(odd, Const(0.0, self.dtype)), loop(step, [differences]),
                 Fold(found.name, odd, Op.ADD), If(_is_nan(found), tuple(self._epilogue(block_m, block_n, sums, True)))]
 
     def _epilogue(self, block_m: Axis, block_n: Axis, sums: Array, again: bool = False) -> list[Statement]:
@@ -235,9 +236,8 @@ class _Writer(Packing):
         step = self.axis("v", count)
         place = at + (step.var if count > 1 else ZERO)
         copy = self.body.instance({**mapping, n: first + (step.var if count > 1 else ZERO)})
-        value = copy.value(self.tiling.reduction.value)
         total = Array(self.names.fresh("total"), self.dtype, 1, "scratch", 1, True)
-        add = Store(total, ZERO, Apply(Op.ADD, (Load(total, ZERO), value), self.dtype))
+        add = update(total, ZERO, Op.ADD, copy.value(self.tiling.reduction.value))
         made = If(_is_nan(Load(sums, place)), (
             Alloc(total, Const(0.0, self.dtype)), *loops(self.tiling.k, [*copy.statements, add]),
             Store(sums, place, Load(total, ZERO))))
@@ -245,7 +245,7 @@ class _Writer(Packing):
 
 
 def _is_nan(value: Value) -> Value:
-    return Apply(Op.NOT, (Apply(Op.EQ, (value, value), bool_),), bool_)
+    return ~Apply(Op.EQ, (value, value), bool_)
 
 
 class _Micro:
@@ -277,7 +277,7 @@ class _Micro:
             at = (high.local + row.var) * w.block_width + wide.local + column
         value: Value = Load(acc, row.var * wide.size + column)
         if self.add:
-            value = Apply(Op.ADD, (Load(sums, at), value), w.dtype)
+            value = Load(sums, at) + value
         statements.append(_unrolled(row, vector, lane, [Store(sums, at, value)]))
         if stride:
             statements += w.finish_tile(high, wide, sums, stride)
@@ -303,13 +303,7 @@ class _Micro:
         b: Value = masked.value(tiling.b.value) if self.b is None else self.b.at(local_column + column, k)
         at = row.var * wide.size + column
         total = Load(acc, at)
-        value: Value
-        if tiling.pairs:
-            value = Apply(DOT2, (a, b, total), w.dtype)
-        elif w.dtype.is_float and tiling.target.has_fma:
-            value = Apply(Op.FMA, (a, b, total), w.dtype)
-        else:
-            value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
+        value = Apply(DOT2, (a, b, total), w.dtype) if tiling.pairs else add_product(total, a, b, tiling.target)
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
         if tiling.skips:
             inside = when(plain.index(both(*tiling.skips)), inside)

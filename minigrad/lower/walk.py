@@ -192,7 +192,7 @@ class _Writer:
                 found[r.local.name] = new
                 level = Apply(Op.WHERE, (Apply(Op.EQ, (new, Const(-math.inf, dtype)), bool_), Const(0.0, dtype), new),
                               dtype)
-                less = Apply(Op.EXP, (Apply(Op.SUB, (old, level), dtype),), dtype)
+                less = Apply(Op.EXP, (old - level,), dtype)
                 outputs.append(Output(self.scale.array, self._row(i), less))
             outputs.append(Output(place.array, at, new))
         if found:

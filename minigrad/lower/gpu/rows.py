@@ -13,7 +13,6 @@ from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import (
     Alloc,
-    Apply,
     Array,
     Fold,
     For,
@@ -29,7 +28,7 @@ from minigrad.lower.accumulate import LONGEST, Group, identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, walk, wide_lanes
-from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten, when
+from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten, update, when
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
@@ -265,8 +264,7 @@ class _Rows:
         """Join ``count`` shares: that in ``slot`` and those of every ``step``-th reducer after it."""
         i = self.names.axis("i", count)
         at = slot + i.var * (step if self.along_reduced else step * self.columns)
-        value = Apply(REDUCE_OPS[r.node.op].combine, (Load(acc, ZERO), Load(array, at)), array.dtype)
-        return loop(i, [Store(acc, ZERO, value)])
+        return loop(i, [update(acc, ZERO, REDUCE_OPS[r.node.op].combine, Load(array, at))])
 
     def _totals(self, batch: list[tuple[Reduction, Array]], left: int,
                 found: dict[str, Value]) -> tuple[list[Statement], list[Statement]]:

@@ -10,11 +10,11 @@ from math import prod
 
 from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, Apply, Array, Index, LetIndex, Load, Statement, Store
+from minigrad.kernel.ir import Alloc, Array, Index, LetIndex, Load, Statement, Store
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.gpu.threads import ZERO, Threads, walk
-from minigrad.lower.nest import Divided, Lowering, loop, unflatten, when
+from minigrad.lower.nest import Divided, Lowering, loop, unflatten, update, when
 from minigrad.lower.scan import Column, Running, scan_axes
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -70,16 +70,11 @@ class _Scan(Column):
         super().__init__(body, running, threads.target)
         self.columns, self.threads = columns, threads
 
-    def _step(self, mapping: dict[Sym, Sym], running: Array, store: bool) -> list[Statement]:
-        """One element more, and its result stored."""
-        head, stores = self.step(mapping, running, store=store)
-        return [*head, *stores]
-
     def alone(self, most: int | None) -> tuple[list[Statement], Divided | None]:
         """A thread for each column."""
         steps, groups = walk(self.threads, "column", prod(a.size for a in self.columns), most)
         running = self.register("acc")
-        inside = self._step(unflatten(steps.at, self.columns), running, store=True)
+        inside = self.step(unflatten(steps.at, self.columns), running)
         return steps.around([Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]), (
             groups)
 
@@ -102,7 +97,7 @@ class _Scan(Column):
         first, stop = t * run, minimum(t * run + run, num(n))
         end, before = self.register("end"), self.register("acc")
         own = self.names.axis("r", n)
-        inside = self._step({**mapping, self.along.var: own.var}, end, store=False)
+        inside = self.step({**mapping, self.along.var: own.var}, end, store=False)
         statements: list[Statement] = [Alloc(end, self.neutral), loop(own, inside, start=first, stop=stop),
                                        Store(totals, t, Load(end, ZERO)), *threads.barrier()]
         # a thread of each group makes the totals of its group running ones
@@ -110,21 +105,18 @@ class _Scan(Column):
         groups = threads.count // group
         mine, i, sums = self.names.var("u", groups), self.names.axis("i", group), self.register("acc")
         at = mine * group + i.var
-        combined = Apply(self.op, (Load(sums, ZERO), Load(totals, at)), self.dtype)
         statements += when(t < groups, [
             LetIndex(mine, Index(t, int64)), Alloc(sums, self.neutral),
-            loop(i, [Store(sums, ZERO, combined), Store(totals, at, Load(sums, ZERO))])])
+            loop(i, [update(sums, ZERO, self.op, Load(totals, at)), Store(totals, at, Load(sums, ZERO))])])
         statements += threads.barrier()
         # what comes before this thread's run: whole groups, then the runs before it in its own group
         g = self.names.axis("g", groups)
         last = Load(totals, g.var * group + (group - 1))
         statements.append(Alloc(before, self.neutral))
-        statements.append(loop(g, [Store(before, ZERO, Apply(self.op, (Load(before, ZERO), last), self.dtype))],
-                               stop=t // group))
+        statements.append(loop(g, [update(before, ZERO, self.op, last)], stop=t // group))
         previous = self.names.var("u", threads.count)
-        statements += when(num(0) < t % group, [
-            LetIndex(previous, Index(t - 1, int64)),
-            Store(before, ZERO, Apply(self.op, (Load(before, ZERO), Load(totals, previous)), self.dtype))])
+        statements += when(num(0) < t % group, [LetIndex(previous, Index(t - 1, int64)),
+                                                update(before, ZERO, self.op, Load(totals, previous))])
         own = self.names.axis("r", n)
-        inside = self._step({**mapping, self.along.var: own.var}, before, store=True)
+        inside = self.step({**mapping, self.along.var: own.var}, before)
         return [*statements, loop(own, inside, start=first, stop=stop)]

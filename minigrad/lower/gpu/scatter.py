@@ -94,8 +94,8 @@ class _Scatter:
         found = self.found
         inside = found.inside
         if self.shares > 1:  # rows are dealt out like cards, so that neighbours go to different owners
-            mine = Apply(Op.AND, (found.places[0][1], Const(self.shares - 1, int64)), int64)
-            inside = _and(inside, Apply(Op.EQ, (mine, Index(owner[self.owners[0].var], int64)), bool_))
+            mine = found.places[0][1] & (self.shares - 1)
+            inside = inside & Apply(Op.EQ, (mine, Index(owner[self.owners[0].var], int64)), bool_)
         made = found.loops(inside, lambda row: [joined(self.node, self.values, row, found.at, self._tail(owner))],
                            {a.var: (ZERO, ZERO) for a in self.own})
         return [*[LetIndex(a.var, Index(owner[a.var], int64)) for a in self.own], *made]
@@ -141,10 +141,10 @@ class _Scatter:
         i = self.names.axis("i", rows.size)
         mine, inside = self._for_group(found, group), found.inside
         if mine is not None:
-            inside = _and(inside, mine)
+            inside = inside & mine
         row: Value = found.places[0][1]
         for (_, place), n in zip(found.places[1:], self.node.shape[1:], strict=False):
-            row = Apply(Op.ADD, (Apply(Op.MUL, (row, Const(n, int64)), int64), place), int64)
+            row = row * n + place
         store = If(inside, (Store(rows, i.var, convert(row, int32)),
                             Store(marks, i.var // RUN, Index(chunk, int64))))
         at = chunk * rows.size + i.var
@@ -159,12 +159,10 @@ class _Scatter:
             return None
         if count % self.width == 0:  # its shares are those with the same upper bits
             own = count // self.width
-            upper = Apply(Op.AND, (place, Const(self.shares - own, int64)), int64)
-            return Apply(Op.EQ, (upper, Index(group * own, int64)), bool_)
+            return Apply(Op.EQ, (place & (self.shares - own), Index(group * own, int64)), bool_)
         first, last = group * count // self.width, (group * count + count - 1) // self.width
-        share = Apply(Op.AND, (place, Const(self.shares - 1, int64)), int64)
-        return _and(_not(Apply(Op.LT, (share, Index(first, int64)), bool_)),
-                    _not(Apply(Op.LT, (Index(last, int64), share), bool_)))
+        share = place & (self.shares - 1)
+        return ~(share < Index(first, int64)) & ~(Index(last, int64) < share)
 
     def _apply(self, chunk: Sym, owner: dict[Sym, Sym], rows: Array, marks: Array) -> list[Statement]:
         """Of the entries that were looked up, in order, those that are this thread's."""
@@ -174,13 +172,13 @@ class _Scatter:
         row = Local(names.fresh("row"), int32)
         size = prod(node.shape[:self.count])
         to, e = names.var("g", size), names.var("e", self.entries)
-        mine: Value = _not(Apply(Op.LT, (row, Const(0, int32)), bool_))
+        mine = ~(row < 0)
         leading = [names.axis("g", n) for n in node.shape[:self.count]]
         if self.shares > 1:
             inner = size // node.shape[0]
             first = row if inner == 1 else Apply(Op.FLOORDIV, (row, Const(inner, int32)), int32)
-            share = Apply(Op.AND, (first, Const(self.shares - 1, int32)), int32)
-            mine = _and(mine, Apply(Op.EQ, (share, convert(Index(owner[self.owners[0].var], int64), int32)), bool_))
+            share = convert(Index(owner[self.owners[0].var], int64), int32)
+            mine = mine & Apply(Op.EQ, (first & (self.shares - 1), share), bool_)
         places = unflatten(to, leading)
         shape = node.srcs[2].shape
         entry = unflatten(e, axes := [names.axis("e", n) for n in shape if n != 1])
@@ -192,11 +190,3 @@ class _Scatter:
             joined(node, self.values, tuple([places[a.var] for a in leading]), at, self._tail(owner))))
         marked = Apply(Op.EQ, (Load(marks, run.var), Index(chunk, int64)), bool_)
         return [loop(run, [If(marked, (loop(j, [Let(row.name, Load(rows, position)), inside]),))])]
-
-
-def _and(a: Value, b: Value) -> Value:
-    return Apply(Op.AND, (a, b), bool_)
-
-
-def _not(a: Value) -> Value:
-    return Apply(Op.NOT, (a,), bool_)

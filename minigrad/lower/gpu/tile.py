@@ -23,10 +23,11 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
+from minigrad.lower.accumulate import add_product
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import Side, Tiling
 from minigrad.lower.gpu.threads import Threads
-from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, loop, loops, repeated, unflatten, vectorised
+from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, loop, loops, repeated, unflatten, update, vectorised
 from minigrad.lower.steps import Space, Steps
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
@@ -129,10 +130,9 @@ class Writer:
         at = i.var * lane.size + lane.var
         start = block.var * per_block
         stop = minimum(start + per_block, num(tiling.steps))
-        total = Apply(Op.ADD, (Load(sums, at), Load(part, at)), self.dtype)
         return [*head,
                 loop(block, [Alloc(part, self.zero), loop(step, self._step(step.var, part), start=start, stop=stop),
-                             *repeated(i, vectorised(lane, [Store(sums, at, total)]))]),
+                             *repeated(i, vectorised(lane, [update(sums, at, Op.ADD, Load(part, at))]))]),
                 *self._store(sums)]
 
     def _step(self, step: Sym, sums: Array) -> list[Statement]:
@@ -222,9 +222,7 @@ class Writer:
         name = self.names.fresh("a")
         at = v.var * lane.size + lane.var
         a, b, total = Local(name, self.dtype), Load(held, at), Load(sums, u.var * held.size + at)
-        value: Value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), self.dtype)), self.dtype)
-        if self.dtype.is_float and self.threads.target.has_fma:
-            value = Apply(Op.FMA, (a, b, total), self.dtype)
+        value = add_product(total, a, b, self.threads.target)
         body = [Alloc(held), *repeated(v, [*before, *vectorised(lane, [Store(held, at, column)])]),
                 *repeated(u, [*heading, Let(name, row),
                                *repeated(v, vectorised(lane, [Store(sums, total.index, value)]))])]
