@@ -19,7 +19,7 @@ from minigrad.lower.axes import Axis, Names
 from minigrad.lower.contraction import find_tiling, less_along_sum
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
-from minigrad.lower.outer import Block, choose_block, choose_rows
+from minigrad.lower.outer import Block, choose_block, choose_rows, columns_and_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_transcendental
@@ -31,7 +31,7 @@ from minigrad.lower.tile import contraction_stage
 from minigrad.lower.walk import walk_stages
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
-from minigrad.symbolic import Sym, num
+from minigrad.symbolic import Sym
 from minigrad.target import Target
 
 
@@ -137,16 +137,10 @@ class _Kernel(Stages[bool]):
 
     def _several(self, stages: Sequence[Stage]) -> Lowered:
         """All stages at each point of the outer space, or at each block of neighbouring points."""
-        outer = [self.names.axis("o", n) for n in self.spec.outer]
-        index = [num(0) if a.size == 1 else a.var for a in outer]
+        outer, index = self.outer_space()
         block = self._block(stages, outer, index)
-        if block is None:
-            self.place_scratch(None, num(0))
-            body, made = self.run(stages, index, None)
-            points = prod(a.size for a in outer)
-        else:
-            body, made, outer[block.axis] = self.blocked(stages, outer, index, block)
-            points = prod(self.spec.outer) // block.size
+        body, made = self.at_points(stages, outer, index, block)
+        points = prod(self.spec.outer) // (block.size if block else 1)
         looped = [a for a in outer if a.size != 1]
         s = share(looped, sum(m.work for m in made))
         head = parallel(self.names, s)
@@ -160,9 +154,8 @@ class _Kernel(Stages[bool]):
             return None
         bodies = [self.body(s, index) for s in stages]
         if self.spec.walk is not None:
-            return choose_rows(bodies, [a.var for a in outer], [a.size for a in outer], self.target)
-        scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
-        return choose_block(bodies, [a.var for a in outer], [a.size for a in outer], scratch, self.target)
+            return choose_rows(bodies, outer, self.target)
+        return choose_block(bodies, outer, *columns_and_rows(self.target, prod(self.spec.outer), self.scratch))
 
     def run(self, stages: Sequence[Stage], outer: Sequence[Sym],
             block: Block | None) -> tuple[list[Statement], list[Lowering]]:

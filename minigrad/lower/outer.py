@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 from minigrad.kernel.ir import Apply
+from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
@@ -36,29 +36,36 @@ class Block:
     innermost: bool
 
 
-def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int], scratch: int,
-                 target: Target) -> Block | None:
-    """The axis and number of points, or None to take one point at a time. ``scratch``: bytes that a point needs."""
-    room = max(1, target.row_bytes // max(1, scratch))
-    inner, along = contiguous_runs(bodies, outer)
-    best = max(range(len(outer)), key=lambda j: along[j], default=None)
-    if best is not None and along[best] > inner:
-        lanes = target.lanes(4)
-        wide = min(COLUMNS, max(4 * lanes, prod(sizes) // target.parallel_min))
-        size = block_size(sizes[best], max(lanes, min(wide, room)), lanes)
+def choose_block(bodies: Sequence[Body], outer: Sequence[Axis], columns: int, least: int, rows: int,
+                 others: int = 1) -> Block | None:
+    """The axis and number of points, or None to take one point at a time: up to so many ``columns``, and ``least`` at
+    least, where points lie side by side in memory; so many ``rows`` of a product; so many of what is neither."""
+    inner, along = contiguous_runs(bodies, [a.var for a in outer])
+    best = max(range(len(outer)), key=lambda j: along[j])
+    if along[best] > inner:
+        size = block_size(outer[best].size, columns, least)
         return Block(best, size, True) if size > 1 else None
     for j in reversed(range(len(outer))):
-        if sizes[j] >= 4 and any(is_row(b, outer[j]) for b in bodies):
-            size = block_size(sizes[j], min(ROWS, room), 4)
+        if outer[j].size >= 4 and any(is_row(b, outer[j].var) for b in bodies):
+            size = block_size(outer[j].size, rows, 4)
             return Block(j, size, False) if size >= 4 else None
-    return None
+    j = max(j for j, a in enumerate(outer) if a.size > 1)
+    size = block_size(outer[j].size, others, 2)
+    return Block(j, size, False) if size > 1 else None
 
 
-def choose_rows(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int], target: Target) -> Block:
+def columns_and_rows(target: Target, points: int, scratch: int) -> tuple[int, int, int]:
+    """What a processor takes at once, for ``choose_block``: of so many points, each of which needs so many bytes."""
+    room, lanes = max(1, target.row_bytes // max(1, scratch)), target.lanes(4)
+    wide = min(COLUMNS, max(4 * lanes, points // target.parallel_min))
+    return max(lanes, min(wide, room)), lanes, min(ROWS, room)
+
+
+def choose_rows(bodies: Sequence[Body], outer: Sequence[Axis], target: Target) -> Block:
     """The points that a walk takes at once: rows of its products, side by side in the lanes of vectors."""
-    found = [j for j in range(len(outer)) if any(is_row(b, outer[j]) for b in bodies)]
-    axis = max(found or range(len(outer)), key=lambda j: (sizes[j] > 1, j))
-    extent, lanes = sizes[axis], target.lanes(4)
+    found = [j for j in range(len(outer)) if any(is_row(b, outer[j].var) for b in bodies)]
+    axis = max(found or range(len(outer)), key=lambda j: (outer[j].size > 1, j))
+    extent, lanes = outer[axis].size, target.lanes(4)
     whole = [size for size in range(ROWS - ROWS % lanes, ROWS // 2 - 1, -lanes) if extent % size == 0]
     return Block(axis, min(extent, whole[0] if whole else ROWS), True)
 

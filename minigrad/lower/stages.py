@@ -204,10 +204,23 @@ class Stages(ABC, Generic[Where]):
                     found = Place(array, tuple(strides), base * strides[axis])
                 self.places[node] = found
 
-    def blocked(self, stages: Sequence[Stage], outer: Sequence[Axis], index: list[Sym],
-                block: Block) -> tuple[list[Statement], list[Lowering], Axis]:
-        """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks.
-        Steps that are given are for whole blocks: the last one may have other axes."""
+    @property
+    def scratch(self) -> int:
+        """Bytes of what the stages hand on at a point."""
+        return sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
+
+    def outer_space(self) -> tuple[list[Axis], list[Sym]]:
+        """The axes of the outer space, and its point."""
+        axes = [self.names.axis("o", n) for n in self.spec.outer]
+        return axes, [num(0) if a.size == 1 else a.var for a in axes]
+
+    def at_points(self, stages: Sequence[Stage], outer: list[Axis], index: list[Sym],
+                  block: Block | None) -> tuple[list[Statement], list[Lowering]]:
+        """The stages at a point; or at a block of points, whose axis then counts blocks: twice where the last block is
+        smaller. Steps that are given are for whole blocks: the last one may have other axes."""
+        if block is None:
+            self.place_scratch(None, num(0))
+            return self.run(stages, index, None)
         full, rest = divmod(outer[block.axis].size, block.size)
         axis = self.names.axis("o", full + (rest > 0))
         count = axis.var if axis.size > 1 else num(0)
@@ -227,7 +240,8 @@ class Stages(ABC, Generic[Where]):
         if rest:
             body = [If(Index(axis.var < full, bool_), (*head, *body), tuple(versions[1][0]))]
         made[0].note += f" (all: {block.size} points of outer axis {block.axis} at once)"
-        return body, made, axis
+        outer[block.axis] = axis
+        return body, made
 
     def body(self, stage: Stage, outer: Sequence[Sym], block: Block | None = None) -> Body:
         """What the stage computes at one point, over variables for the axes of its space that are not held."""

@@ -23,7 +23,7 @@ from minigrad.lower.gpu.scatter import scatter_stage
 from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two
 from minigrad.lower.gpu.tile import contraction_stage
 from minigrad.lower.nest import Divided, Lowering, bind_axes, when
-from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
+from minigrad.lower.outer import Block, choose_block
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.ops import Op
 from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
@@ -118,7 +118,6 @@ class _Kernel(Stages[Threads]):
         super().__init__(spec, target, threads.names if threads else None, scalars)
         self.points = prod(spec.outer)
         self.elements = max((prod(m.shape) for m in spec.memory.values()), default=1) // max(1, self.points)
-        self.scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
         if threads is None:
             count = self._count()
             threads = Threads(self.names.var("t", count), count, count, target, self.names, True,
@@ -163,19 +162,14 @@ class _Kernel(Stages[Threads]):
 
     def _several(self, stages: Sequence[Stage]) -> _Part:
         """All stages at each point of the outer space, or at each block of neighbouring points."""
-        outer = [self.names.axis("o", n) for n in self.spec.outer]
-        index = [ZERO if a.size == 1 else a.var for a in outer]
+        outer, index = self.outer_space()
         block = self._block(stages, outer, index)
         only: Sym | None = None
         if not self._take_scratch(block.size if block else 1):
             # no room: in the last resort one thread does it all, in memory of its own
             only, block = eq(self.threads.t, 0), None
             self.threads = replace(self.threads, t=ZERO, count=1)
-        if block is None:
-            self.place_scratch(None, ZERO)
-            body, made = self.run(stages, index, None)
-        else:
-            body, made, outer[block.axis] = self.blocked(stages, outer, index, block)
+        body, made = self.at_points(stages, outer, index, block)
         if only is not None:
             allocs = [Alloc(a) for a in self.arrays.values() if a.scope == "scratch"]
             body = when(only, [*allocs, *body])
@@ -196,21 +190,11 @@ class _Kernel(Stages[Threads]):
         names, self.names = self.names, Names()
         bodies = [self.body(s, index) for s in stages]
         self.names = names
-        room = max(1, (self.memory.room - SHARES * self.threads.count) // max(1, self.scratch))
-        inner, along = contiguous_runs(bodies, [a.var for a in outer])
-        best = max(range(len(outer)), key=lambda j: along[j])
+        room, fitting = (max(1, (self.memory.room - held) // max(1, self.scratch))
+                         for held in (SHARES * self.threads.count, TILE_BYTES))
         several = self._several_points()
-        if along[best] > inner:
-            size = block_size(outer[best].size, min(room, max(self._columns(), several)), 8)
-            return Block(best, size, True) if size > 1 else None
-        for j in reversed(range(len(outer))):
-            if outer[j].size >= 4 and any(is_row(b, outer[j].var) for b in bodies):
-                fitting = max(1, (self.memory.room - TILE_BYTES) // max(1, self.scratch))
-                size = block_size(outer[j].size, min(TILE_ROWS, fitting), 4)
-                return Block(j, size, False) if size >= 4 else None
-        j = max(j for j, a in enumerate(outer) if a.size > 1)
-        size = block_size(outer[j].size, min(several, room), 2)
-        return Block(j, size, False) if size > 1 else None
+        return choose_block(bodies, outer, min(room, max(self._columns(), several)), 8, min(TILE_ROWS, fitting),
+                            min(several, room))
 
     def _columns(self) -> int:
         """Columns that a workgroup takes side by side: one for each thread of a subgroup, fewer where that would make
