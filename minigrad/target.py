@@ -46,6 +46,9 @@ class Target:
     are); ``parallel_min``: outer iterations wanted before work is called wide enough;
     ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that.
 
+    ``line``: a cache line. ``fetched``: how much of the rows that come next is fetched ahead where a row is gone over
+    several times (0: nothing; of 8, 16 and 32 KB 16 was the fastest, AVX-512. Not measured elsewhere).
+
     ``abreast``: vectors of a long chain of operations that stand side by side, so that none waits for the chain of
     another: for sin, gelu and longer chains 4 take 0.5 to 0.9 of the time that they take one after the other (AVX-512;
     of 16 registers they would need more). ``steps("*", "lanes(x0, 16)")`` measures the other.
@@ -77,6 +80,8 @@ class Target:
     l1: int = 32 << 10
     l2: int = 1 << 20
     l3: int = 0
+    line: int = 64
+    fetched: int = 0
     parallel_min: int = 16
     small_work: int = 32 << 10
     has_fma: bool = True
@@ -111,8 +116,8 @@ MATH = ("EXP", "LOG", "SIN", "COS", "TANH", "ERF", "POW")
 """Functions that the languages of GPUs have."""
 
 SCALAR = Target("scalar", 8, 16, has_fma=True)
-AVX2 = Target("avx2", 32, 16, abreast=2, native=("float16",))
-AVX512 = Target("avx512", 64, 32, abreast=4, native=("float16",))
+AVX2 = Target("avx2", 32, 16, fetched=16 << 10, abreast=2, native=("float16",))
+AVX512 = Target("avx512", 64, 32, fetched=16 << 10, abreast=4, native=("float16",))
 NEON = Target("neon", 16, 32, abreast=4, native=("float16",))
 GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native=MATH)
 CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,

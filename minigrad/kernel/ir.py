@@ -16,7 +16,7 @@ from minigrad.symbolic import Sym
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
 #   kernel    = Kernel(name, arrays, scalars, loop)      loop is its one parallel loop, or its grid
-#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Copy | Commit | Wait | Multiply
+#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Prefetch | Barrier | Copy | Commit | Wait | Multiply
 #   value     = Const | Scalar | Local | Index | Load | Apply
 #   index     = Sym                                      an integer expression with a known range
 #
@@ -279,6 +279,15 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Prefetch:
+    """``array[index]``, in global memory, will be read soon: its cache line may be fetched meanwhile. It changes no
+    value. Not inside a vector loop, and only in the CPU form."""
+
+    array: Array
+    index: Sym
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Barrier:
     """All threads of a workgroup meet here; what any of them wrote before, all see after. Only inside a ``block`` loop
     and where all threads come or none does. Between two barriers no thread touches an element that another one
@@ -382,7 +391,7 @@ SWIZZLED = 64
 """Elements of a row of a swizzled array; a tile in one begins at a multiple of 8 rows."""
 
 
-Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Copy | Commit | Wait | Multiply
+Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Prefetch | Barrier | Copy | Commit | Wait | Multiply
 
 
 @dataclass(frozen=True, eq=False, slots=True)

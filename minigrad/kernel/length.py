@@ -3,7 +3,7 @@ Next: ``shared.py``."""
 
 from __future__ import annotations
 
-from minigrad.kernel.ir import Apply, Copy, For, Kernel, Load, Statement, Store
+from minigrad.kernel.ir import Apply, Copy, For, Kernel, Load, Prefetch, Statement, Store
 from minigrad.kernel.walk import bodies_of, values, values_of
 from minigrad.symbolic import Sym, coefficient
 
@@ -40,7 +40,7 @@ def instructions(kernel: Kernel) -> int:
                     inner = times * extent
                 elif statement.kind == "vector":
                     lanes = statement.var, extent
-            elif isinstance(statement, Store):
+            elif isinstance(statement, (Store, Prefetch)):
                 total += times * _accesses(statement.index, lane)
             elif isinstance(statement, Copy):
                 total += 3 * times

@@ -26,6 +26,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Prefetch,
     Statement,
     Store,
     Value,
@@ -110,6 +111,9 @@ class Machine:
             half = len(x) // 2
             x = apply(s.op, (x[:half], x[half:]), s.array.dtype)
         self.locals[s.name] = x
+
+    def do_prefetch(self, s: Prefetch) -> None:
+        self.memory[id(s.array)].check(self.index(s.index))
 
     def do_barrier(self, s: Barrier) -> None:
         raise ValueError(f"kernel {self.kernel.name} has a barrier, but no workgroup whose threads meet there")

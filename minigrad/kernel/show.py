@@ -26,6 +26,7 @@ from minigrad.kernel.ir import (
     Load,
     Local,
     Multiply,
+    Prefetch,
     Scalar,
     Statement,
     Store,
@@ -125,6 +126,8 @@ class Printer:
             self.line(depth, f"{s.array.scope} {_array(s.array)}{init}")
         elif isinstance(s, Fold):
             self.line(depth, f"{s.name} = fold {s.op} of {s.array.name}")
+        elif isinstance(s, Prefetch):
+            self.line(depth, f"prefetch {s.array.name}[{s.index}]")
         elif isinstance(s, Copy):
             inside = "" if s.inside is None else f" if {s.inside}, else 0"
             self.line(depth, f"begin {s.to.name}[{s.at}] = {s.source.name}[{s.first}], {s.size} elements{inside}")

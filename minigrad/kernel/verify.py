@@ -36,6 +36,7 @@ from minigrad.kernel.ir import (
     Load,
     Local,
     Multiply,
+    Prefetch,
     Scalar,
     Statement,
     Store,
@@ -281,6 +282,11 @@ class _Checker:
         self.require(size & (size - 1) == 0, f"Fold needs a power of two of elements, {s.array.name} has {size}")
         self.bind(s.name)
         self.locals[s.name] = s.array.dtype
+
+    def check_prefetch(self, s: Prefetch) -> None:
+        self.require(self.kernel.loop.kind == "parallel", "a Prefetch in a grid: threads of a GPU have none")
+        self.require(s.array.scope == "global", f"Prefetch is of global memory; {s.array.name} is {s.array.scope}")
+        self.access(s.array, s.index, None, store=False)
 
     def check_barrier(self, s: Barrier) -> None:
         self.require(self.kernel.loop.kind == "grid", "a barrier in a parallel loop: only threads of a workgroup meet")

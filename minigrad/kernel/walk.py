@@ -21,12 +21,15 @@ from minigrad.kernel.ir import (
     Let,
     LetIndex,
     Load,
+    Local,
     Multiply,
+    Prefetch,
+    Scalar,
     Statement,
     Store,
     Value,
 )
-from minigrad.symbolic import Sym, substitute
+from minigrad.symbolic import Sym, substitute, variables
 
 Nest = TypeVar("Nest", Kernel, tuple)
 IndexFunction = Callable[[Sym], Sym]
@@ -50,7 +53,7 @@ def indices_of(node: Statement | Value) -> tuple[Sym, ...]:
     """The index expressions that stand in one statement or value itself."""
     if isinstance(node, (Load, Store)):
         return (node.index,) if node.guard is None else (node.index, node.guard)
-    if isinstance(node, Index):
+    if isinstance(node, (Index, Prefetch)):
         return (node.index,)
     if isinstance(node, Multiply):
         return (node.a.index, node.b.index)
@@ -224,6 +227,8 @@ class _Rebuilder:
             s = _with(s, index=self.index(s.index), value=self.value(s.value), guard=self.guard(s.guard))
         elif isinstance(s, (Let, LetIndex)):
             s = _with(s, value=self.value(s.value))
+        elif isinstance(s, Prefetch):
+            s = _with(s, index=self.index(s.index))
         elif isinstance(s, Copy):
             s = _with(s, at=self.index(s.at), first=self.index(s.first), inside=self.guard(s.inside))
         elif isinstance(s, Multiply):
@@ -274,7 +279,28 @@ def names_bound(nest: Kernel | Iterable[Statement]) -> list[str]:
             names.append(s.name)
         elif isinstance(s, (For, LetIndex)):
             names.append(str(s.var))
-        elif hasattr(s, "array") and not isinstance(s, Store):
+        elif hasattr(s, "array") and not isinstance(s, (Store, Prefetch)):
             names.append(s.array.name)
     return names
 
+
+def names_read(kernel: Kernel) -> set[str]:
+    """The names that some value, index or fold reads; a Let that nothing reads is not written."""
+    read: set[str] = set()
+    for s in statements(kernel):
+        nodes = [s, *values(values_of(s))]
+        read.update(str(x) for node in nodes for e in indices_of(node) for x in variables(e))
+        if isinstance(s, Fold):
+            read.update((s.name, s.array.name))
+        elif isinstance(s, Multiply):
+            read.update((s.sums.name, s.a.array.name, s.b.array.name))
+        elif isinstance(s, Copy):
+            read.add(s.source.name)
+        elif isinstance(s, Prefetch):
+            read.add(s.array.name)
+        for v in nodes:
+            if isinstance(v, (Local, Scalar)):
+                read.add(v.name)
+            elif isinstance(v, Load):
+                read.add(v.array.name)
+    return read

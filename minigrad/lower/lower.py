@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from math import prod
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minigrad import config
 from minigrad.graph.lazy import LazyBuffer
@@ -22,6 +22,7 @@ from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block, choose_rows, columns_and_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
+from minigrad.lower.passes.prefetch import prefetch
 from minigrad.lower.passes.transcendental import expand_transcendental
 from minigrad.lower.rows import rows_stage, runs_along_sum
 from minigrad.lower.scan import scan_stage
@@ -36,19 +37,21 @@ from minigrad.target import Target
 
 
 class Pass(NamedTuple):
-    """``run`` on a kernel, and, if it is ``told``, what is native to the machine."""
+    """``run`` on a kernel, and on what it is ``told`` of the machine."""
 
     run: Callable[..., Kernel]
     requires: str
     guarantees: str
-    told: bool = False
+    told: Callable[[Target], Any] | None = None
 
 
 PASSES: tuple[Pass, ...] = (
-    Pass(expand_transcendental, requires="nothing", told=True,
+    Pass(expand_transcendental, requires="nothing", told=lambda target: target.native,
          guarantees="exp, log, sin … are native, or polynomials, which every machine computes to the same bits"),
     Pass(bind, requires="nothing", guarantees="each value is computed once, and has a name if it is used twice"),
     Pass(hoist, requires="bind", guarantees="what a loop does not change stands before it"),
+    Pass(prefetch, requires="hoist", told=lambda target: target,
+         guarantees="while a loop goes over a row again, it fetches the rows that come next"),
 )
 """In order."""
 
@@ -83,7 +86,7 @@ def finish(made: Lowered, target: Target) -> Lowered:
     check = bool(config.get("VERIFY"))
     kernel = verify(made.kernel) if check else made.kernel
     for step in PASSES:
-        changed = step.run(kernel, target.native) if step.told else step.run(kernel)
+        changed = step.run(kernel, step.told(target)) if step.told else step.run(kernel)
         if check and changed is not kernel:
             verify(changed)
         kernel = changed

@@ -46,6 +46,7 @@ class CRenderer(CStyleRenderer):
     """C11."""
 
     includes = INCLUDES
+    prefetch = "__builtin_prefetch({});"
     scopes: ClassVar = {"register": "", "scratch": "_Alignas(64) ", "shared": None}
 
     def head(self, kernel: Kernel) -> str:

@@ -30,13 +30,14 @@ from minigrad.kernel.ir import (
     Load,
     Local,
     Multiply,
+    Prefetch,
     Scalar,
     Statement,
     Store,
     Value,
     Wait,
 )
-from minigrad.kernel.walk import functions, indices_of, operands, statements, values, values_of
+from minigrad.kernel.walk import functions, indices_of, names_read, operands, statements, values, values_of
 from minigrad.lower.passes.legalise import legalise
 from minigrad.ops import Op
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
@@ -65,6 +66,7 @@ class CStyleRenderer(Language):
     includes = ""
     index_type = "int64_t"
     narrow_index: str | None = None  # the type of indices in a kernel where all fit 32 bits, if another
+    prefetch: str | None = None  # the line that fetches the cache line of an address
     scopes: ClassVar[dict[str, str | None]] = {"register": "", "scratch": "", "shared": None}  # None: there is none
     barrier: str | None = None
     unroll: str | None = None  # the line before a loop that is to be written out
@@ -115,7 +117,7 @@ class CStyleRenderer(Language):
         self.lines: list[str] = []
         self.indent = 0
         self.parts = 0
-        self.read = _names_read(kernel)
+        self.read = names_read(kernel)
         self.used = self.read | {s.array.name if isinstance(s, Store) else s.to.name for s in statements(kernel)
                                  if isinstance(s, (Store, Copy))}
         self.open(self.head(kernel) + " {")
@@ -181,6 +183,9 @@ class CStyleRenderer(Language):
             self.alloc(s)
         elif isinstance(s, Fold):
             self.fold(s)
+        elif isinstance(s, Prefetch):
+            place = f"{self.name(s.array.name)} + {self.index_text(s.index).inside(PLUS)}"
+            self.line(self.need(self.prefetch, "prefetches").format(place))
         elif isinstance(s, Multiply):
             self.multiply(s)
         elif isinstance(s, (Copy, Commit, Wait)):
@@ -477,23 +482,3 @@ def _lane_of(index: Sym, first: Sym) -> bool:
     """Whether an index that holds the lane is ``first`` in lane 0."""
     rest = index - first
     return rest.kind == "var"
-
-
-def _names_read(kernel: Kernel) -> set[str]:
-    """The names that some value, index or fold reads; a Let that nothing reads is not written."""
-    read: set[str] = set()
-    for s in statements(kernel):
-        nodes = [s, *values(values_of(s))]
-        read.update(str(x) for node in nodes for e in indices_of(node) for x in variables(e))
-        if isinstance(s, Fold):
-            read.update((s.name, s.array.name))
-        elif isinstance(s, Multiply):
-            read.update((s.sums.name, s.a.array.name, s.b.array.name))
-        elif isinstance(s, Copy):
-            read.add(s.source.name)
-        for v in nodes:
-            if isinstance(v, (Local, Scalar)):
-                read.add(v.name)
-            elif isinstance(v, Load):
-                read.add(v.array.name)
-    return read

@@ -23,6 +23,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Prefetch,
     Scalar,
     Statement,
     Store,
@@ -150,6 +151,8 @@ class KernelWriter:
             self.alloc(s)
         elif isinstance(s, Fold):
             self.locals[s.name] = self.fold(s)
+        elif isinstance(s, Prefetch):
+            self.memory.prefetch(s.array, s.index)
         else:
             raise CompileError(f"kernel {self.kernel.name}: the CPU has no form of {type(s).__name__}")
 

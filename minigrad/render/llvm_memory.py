@@ -213,6 +213,14 @@ class MemoryWriter:
         wide = [n if n.type == I64 else self.w.convert("sext", n, I64) for n in numbers]
         return [self.offset(array, base, n) for n in wide]
 
+    # --- prefetches ----------------------------------------------------------------------------------------------
+
+    def prefetch(self, array: Array, e: Sym) -> None:
+        """Fetch the cache line of an element, to be read, into all caches."""
+        name = "llvm.prefetch.p0"
+        self.w.declare(name, f"declare void @{name}(ptr, i32, i32, i32)")
+        self.w.line(f"call void @{name}({self.address(array, self.index.fix(e)).typed}, i32 0, i32 3, i32 1)")
+
     # --- stores --------------------------------------------------------------------------------------------------
 
     def store(self, array: Array, e: Sym, value: Operand) -> None:

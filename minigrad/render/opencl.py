@@ -82,6 +82,7 @@ class OpenCLRenderer(CStyleRenderer):
     scopes: ClassVar = {"register": "", "scratch": "", "shared": "__local "}
     barrier = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
     unroll = "#pragma unroll"
+    prefetch = "prefetch({}, 1);"
     wide = (2, 4)
 
     def render(self, kernels: Sequence[Kernel]) -> str:

@@ -1,7 +1,7 @@
 """Stage: lower, a pass. In: a kernel. Out: what a loop does not change stands before the loop.
 Requires: ``bind``. Guarantees: no loop computes a value or reads an element that is the same in each of its iterations,
 but for what it does under an ``If``.
-Next: ``legalise.py``."""
+Next: ``prefetch.py``."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Prefetch,
     Scalar,
     Store,
 )
@@ -120,6 +121,10 @@ BROKEN = {
     "the guard i is not 0 or 1": made(Store(Y, I, f(1.0), I)),
     r"x\[i \+ 61\] can be 61..64, outside 0..63": made(Store(Y, I, Load(X, I + 61))),
     r"y\[i - 1\] can be -1..2, outside 0..63, in:\ny\[i - 1\] = 1.0": made(Store(Y, I - 1, f(1.0))),
+    r"x\[16\*i \+ 16\] can be 16..64, outside 0..63, in:\nprefetch x": made(Prefetch(X, 16 * I + 16), STORE),
+    "Prefetch is of global memory; t is scratch": made(Alloc(t), Prefetch(t, num(0)), STORE),
+    "a vector loop holds Prefetch": made(vector(Prefetch(X, AT)), STORE),
+    "a Prefetch in a grid": Kernel("k", (X, Y), (), loop("grid", I, 4, loop("block", L, 16, Prefetch(X, AT), STORE))),
     r"the register access one\[0\] has a guard": made(Alloc(ONE), Store(ONE, num(0), f(1.0), I < 3), STORE),
     r"one\[0\] stores a plain register inside a vector loop": made(
         Alloc(ONE), vector(Store(ONE, num(0), f(1.0))), STORE),

@@ -22,6 +22,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Prefetch,
     Scalar,
     Statement,
     Store,
@@ -172,6 +173,18 @@ def softmax_like() -> Kernel:
         scalars=(scale, shift))
 
 
+def fetched_rows() -> Kernel:
+    """The largest of each of 5 rows of 64 elements, while the next row is fetched."""
+    x, y = Array("x", F, 5 * 64), out("y", 5)
+    i, k, l, later = var("i", 0, 4), var("k", 0, 3), var("l", 0, 15), var("later", 1, 4)
+    top = Array("top", F, 16, "register", 16)
+    return kernel(
+        "fetched_rows", (x, y), i, 5, LetIndex(later, Index(minimum(i + 1, num(4)), int64)), Alloc(top, f(-9.0)),
+        loop("serial", k, 4, Prefetch(x, 64 * later + 16 * k), loop("vector", l, 16, Store(
+            top, l, op("MAXIMUM", Load(top, l), Load(x, 64 * i + 16 * k + l))))),
+        Fold("most", top, "MAXIMUM"), Store(y, i, Local("most", F)))
+
+
 def matmul() -> Kernel:
     """(8×24) @ (24×64): tiles of 4 rows by 2 vectors of 16 in registers, K in a serial loop."""
     m, n, count = 8, 64, 24
@@ -279,6 +292,6 @@ def random_arrays(kernel: Kernel, rng: np.random.Generator) -> list[np.ndarray]:
 
 SAMPLES: dict[Callable[[], Kernel], tuple[float, ...]] = {
     map_with_tail: (), guarded: (), guarded_wide: (), guarded_rows: (), strided: (), guarded_strided: (), gather: (),
-    row_sum: (), softmax_like: (0.3, 2), matmul: (), branches: (7,), indices: (3,), scratch_fill: (),
+    row_sum: (), fetched_rows: (), softmax_like: (0.3, 2), matmul: (), branches: (7,), indices: (3,), scratch_fill: (),
     unrolled_choices: (), in_place: (),
 }

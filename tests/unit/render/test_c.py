@@ -23,6 +23,7 @@ from tests.unit.render.samples import (
     SAMPLES,
     F,
     f,
+    fetched_rows,
     in_place,
     kernel,
     loop,
@@ -70,6 +71,18 @@ def test_registers_and_folds_read_like_c():
         }
       }
     }""" in render_c([row_sum()])
+
+
+def test_a_prefetch_reads_like_c():
+    assert """\
+    const int64_t later = least(i + 1, 4);
+    float top[16];
+    for (int64_t n = 0; n < 16; n++) top[n] = -9.0f;
+    for (int64_t k = 0; k < 4; k++) {
+      __builtin_prefetch(x + 64 * later + 16 * k);
+""" in render_c([fetched_rows()])
+    with pytest.raises(CompileError, match="OpenClLike has no prefetches"):
+        OpenClLike().render([fetched_rows()])
 
 
 def test_only_the_helpers_in_use_are_written():
