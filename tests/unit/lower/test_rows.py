@@ -126,7 +126,7 @@ def test_windows(rng):
     check([node], {a: x}, [view.max((3, 4), keepdims=True)])
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 37, 90), (3, 7, 200), (7, 23, 1000), (2, 2, 40), (5, 1, 70)])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 37, 90), (2, 3, 1000), (7, 23, 100), (2, 2, 40), (5, 1, 70)])
 @pytest.mark.parametrize("how", ["product", "farthest", "weighed"])
 def test_several_results_at_once_read_what_they_share_once(m, n, k, how, rng):
     a, b, c = buffer((m, k)), buffer((n, k)), buffer((k,))
