@@ -1,7 +1,7 @@
 """Stage: realise. In: a pending graph. Out: values. A graph seen before has its plan and runs at once.
 Next: ``realise.py``."""
 
-from minigrad.engine.inspect import graphs_are_shown, inspect, previewed, records
+from minigrad.engine.inspect import graphs_are_shown, inspect, previews, records
 from minigrad.engine.realise import (
     Run,
     deferred,
@@ -17,6 +17,6 @@ from minigrad.engine.realise import (
 from minigrad.engine.steps import steps
 
 __all__ = [
-    "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "previewed", "realise",
+    "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "previews", "realise",
     "records", "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
 ]

@@ -4,7 +4,7 @@ Next: ``steps.py``."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -125,6 +125,9 @@ class Seen:
 records: list[Seen] = []
 """Those being collected now."""
 
+previews: list[Seen] = []
+"""Those of them that look at what another device would run, for which there must be a graph."""
+
 
 shown: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()
 """The executables whose code DEBUG has shown: at which level, and how often DEBUG had been set by then. In a loop, code
@@ -136,15 +139,10 @@ def showing() -> tuple[int, int]:
     return config.get("DEBUG"), config.changes("DEBUG")
 
 
-def previewed() -> bool:
-    """Whether somebody looks at what another device would run, for which there must be a graph."""
-    return any([not seen.run for seen in records])
-
-
 def graphs_are_shown(executable: Any = None) -> bool:
     """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any; or gives
     steps, which what runs again was not made by."""
-    if config.get("STEPS") or (records and previewed()):
+    if config.get("STEPS") or previews:
         return True
     return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())
 
@@ -181,8 +179,8 @@ def inspect(device: str | None = None, run: bool = True) -> Iterator[Seen]:
     if device is None and not run:
         raise ValueError("inspect(run=False) needs the device to look at, as in inspect(device=\"CUDA\", run=False)")
     seen = Seen(None if device is None else device_name(device), run)
-    records.append(seen)
-    try:
+    with ExitStack() as stack:
+        for those in (records,) if run else (records, previews):
+            those.append(seen)
+            stack.callback(those.remove, seen)
         yield seen
-    finally:
-        records.remove(seen)

@@ -23,9 +23,9 @@ MOST_RUNS = 20_000
 MOST_WRITTEN = 100_000
 """What is written down before it is worked out, as a program may make values for ever."""
 
-BETWEEN_LOOKS = 250e-6
-"""Seconds between two times when the memory in use is counted, which takes 3 to 5 microseconds: as long as a small run.
-In between it changes by what runs make and what of that is let go of."""
+BETWEEN_LOOKS = 1e-3
+"""Seconds between two times when the memory in use is counted, which takes 3 to 5 microseconds: longer than a small
+run. In between it changes by what runs make and what of that is let go of."""
 
 _size_of = attrgetter("nbytes")
 

@@ -3,7 +3,7 @@ graph that ran its kernels and the lines they come from.
 
 While a block is recorded, a few functions of the rooms below are replaced by ones that note something and call the
 original. So a program that nobody explains pays nothing.
-Next: ``log.py``."""
+Next: ``following.py``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from minigrad.engine.details import Details
 from minigrad.engine.inspect import Seen
 from minigrad.engine.walk import Pending
 from minigrad.explain.comparing import Outline, difference
+from minigrad.explain.following import Following
 from minigrad.explain.log import Log, Moment, Ran
 from minigrad.explain.roles import GRADIENT, VALUE, Roles
 from minigrad.explain.sites import NOWHERE, Place, Site, here
@@ -30,8 +31,7 @@ from minigrad.graph.origins import UNKNOWN, Origins
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
 from minigrad.runtime.buffer import Buffer
-from minigrad.tensor import unfold
-from minigrad.tensor.replay import Entry, Trace, thread
+from minigrad.tensor.replay import Trace, thread
 
 SUMMING = "backward", "grad"
 """Calls that add up gradients from several places, which no forward call stands for."""
@@ -54,12 +54,10 @@ collecting: list[Recorder] = []
 
 @dataclass
 class _Found:
-    """What was looked for last, and what came of it. ``key`` has the ids of ``sites``, which are compared sooner: a
-    place is one object, and a graph that has run holds its sites."""
+    """What was looked for last, and what came of it."""
 
     pending: Pending
     sites: Sequence[Any]
-    key: tuple[int, ...]
     outline: Outline | None
     seconds: float
     results: Sequence[Site]
@@ -81,7 +79,7 @@ class Recorder(Seen):
         self._outlines: dict[int, Outline] = {}
         self._found: _Found | None = None
         self._tape: WeakKeyDictionary[Node, Site] = WeakKeyDictionary()
-        self._entries: dict[int, tuple[Entry, Site]] = {}
+        self._following = Following(self.origins)
         self._roles: Roles | None = None
 
     @contextmanager
@@ -90,12 +88,15 @@ class Recorder(Seen):
         with ExitStack() as stack:
             if self.lines:
                 self._roles = Roles()
+                if not Trace.quickened:
+                    Trace.quicken()
                 stack.enter_context(config.config(TIERS=0))
                 stack.enter_context(self.origins.noted())
             for owner, name, make in self._replaced():
                 plain = getattr(owner, name)
+                before = vars(owner).get(name, plain)  # which may be a static method
                 setattr(owner, name, make(plain))
-                stack.callback(setattr, owner, name, plain)
+                stack.callback(setattr, owner, name, before)
             for those in (records, collecting):
                 those.append(self)
                 stack.callback(those.remove, self)
@@ -140,7 +141,7 @@ class Recorder(Seen):
 
     def asks(self, pending: Pending, executable: Any) -> bool:
         """Whether this graph has not run yet, with these lines."""
-        return self.lines and self._found is not None and (executable, self._found.key) not in self._known
+        return self.lines and executable not in self._known
 
     def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
             ) -> None:
@@ -149,8 +150,7 @@ class Recorder(Seen):
         if found is None or found.pending is not pending:
             return  # another thread looks for something at the same time
         self._found = None  # it holds the graph's memory
-        key = executable, found.key
-        made = self._known.get(key)
+        made = self._known.get(executable)
         if made is None:
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
             made = Ran(len(self._graphs), executable, pending.device, details, len(pending.order), how,
@@ -158,9 +158,8 @@ class Recorder(Seen):
             if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
                 self._outlines[made.number] = found.outline
-            self._known[key] = made
+            self._known[executable] = made
             self._graphs.append(made)
-        self._known[executable] = made
         self._log.write(made, "cached" if hit else "planned", here(2), seconds,
                         [node.buffer for node in pending.results], found.seconds)
 
@@ -196,16 +195,15 @@ class Recorder(Seen):
             return [*always, (plans, "find", self._timing)]
         assert self._roles is not None
         return [*always, (plans, "find", self._finding), (Details, "__init__", self._copying),
-                (Node, "__init__", self._taping), (Walk, "_visit", self._visiting), (Trace, "note", self._noting),
-                (unfold, "_call", self._unfolding), (Parameter, "__new__", self._roles.making),
-                (Optimizer, "__init__", self._roles.preparing)]
+                (Node, "__init__", self._taping), (Walk, "_visit", self._visiting), *self._following.replaced(),
+                (Parameter, "__new__", self._roles.making), (Optimizer, "__init__", self._roles.preparing)]
 
     def _timing(self, plain: Any) -> Any:
         """Looking for a plan: how long it takes."""
         def find(pending: Pending) -> Any:
             start = perf_counter()
             executable, hit = plain(pending)
-            self._found = _Found(pending, (), (), None, perf_counter() - start, ())
+            self._found = _Found(pending, (), None, perf_counter() - start, ())
             return executable, hit
 
         return find
@@ -220,9 +218,9 @@ class Recorder(Seen):
                 executable, hit = plain(pending)
             seconds = perf_counter() - start
             results = [self.origins.of(node) or NOWHERE for node in pending.results]
-            self._found = _Found(pending, sites, tuple(map(id, sites)), None if hit else Outline.of(pending, sites),
+            self._found = _Found(pending, sites, None if hit else Outline.of(pending, sites),
                                  seconds, results)
-            return executable, hit
+            return self._following.executable(executable, sites), hit
 
         return find
 
@@ -252,25 +250,6 @@ class Recorder(Seen):
                 return plain(walk, node, gradients)
 
         return visit
-
-    def _noting(self, plain: Any) -> Any:
-        """A call that may be followed next time: its line."""
-        def note(trace: Trace, *parts: Any) -> None:
-            plain(trace, *parts)
-            if trace.path and id(trace.entry) not in self._entries:
-                self._entries[id(trace.entry)] = trace.entry, here()
-
-        return note
-
-    def _unfolding(self, plain: Any) -> Any:
-        """A call that was followed, and is recorded now: it comes from where it was made."""
-        def call(trace: Trace, entry: Entry, *parts: Any) -> Any:
-            known = self._entries.get(id(entry))
-            with self.origins.apart():
-                self.origins.now.current = None if known is None else known[1]
-                return plain(trace, entry, *parts)
-
-        return call
 
 
 def _forget() -> None:

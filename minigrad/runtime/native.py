@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ class NativeProgram:
         self._run = new_run(address_of(self._steps), len(self.steps), self._slots, self._moves, self._cells)
         self.function: Callable[..., BaseException | None] = pool.native().entry(
             address_of(self._run), address_of(self._slots), "Q" * slots + scalars, self.short)
-        self._times: np.ndarray | None = None  # when each step of a timed run was over
+        self._times: np.ndarray | None = None  # the seconds of each step of a timed run
         self._times_at = 0
         self._pool: pool.Pool | None = None
         self._threads = 0
@@ -134,7 +133,7 @@ class NativeProgram:
         """As ``run``, and the seconds that each step took."""
         with run_lock:
             if self._times is None:
-                self._times = np.zeros(len(self.steps) + 1, np.int64)
+                self._times = np.zeros(len(self.steps))
                 self._times_at = address_of(self._times)
             times, run = self._times, self._run
             run[11] = self._times_at
@@ -145,7 +144,7 @@ class NativeProgram:
                     self.run(addresses, scalars)
             finally:
                 run[11] = 0
-            return [(end - start) * 1e-9 for start, end in pairwise(times.tolist())]
+            return times.tolist()
 
     def _prepare(self) -> None:
         """Bring pool and number of threads up to date with the settings."""

@@ -52,8 +52,8 @@
               ptr, i64,                                          ; 2  pool, threads
               ptr, ptr, ptr, i64,                                ; 4  slots, { source, offset }s, cells, how many
                ptr, i64,                                          ; 8  the phase if it is guarded; the firm step
-               i64, ptr,                                          ; 10 1 when all steps are done; 11 where the time is
-                                                                  ;    noted, before the steps and after each; or null
+               i64, ptr,                                          ; 10 1 when all steps are done; 11 where the seconds
+                                                                  ;    of each step are noted; or null
                i64, ptr, i64 }                                    ; 12 where a run ends if a word is not 0; 13 the slot
                                                                   ;    that says where the words are; 14 how many
 
@@ -82,11 +82,11 @@ entry:
 
 begin:
   %now.first = call i64 @now()
-  store i64 %now.first, ptr %times
   br label %head
 
 head:
   %i = phi i64 [ 0, %entry ], [ 0, %begin ], [ %i.next, %next ], [ %i.next, %note ]
+  %then = phi i64 [ 0, %entry ], [ %now.first, %begin ], [ %then, %next ], [ %now, %note ]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %ask, label %all
 
@@ -169,8 +169,11 @@ next:
 
 note:
   %now = call i64 @now()
-  %time.at = getelementptr i64, ptr %times, i64 %i.next
-  store i64 %now, ptr %time.at
+  %nanoseconds = sub i64 %now, %then
+  %long = sitofp i64 %nanoseconds to double
+  %seconds = fmul double %long, 0x3E112E0BE826D695               ; 1e-9
+  %time.at = getelementptr double, ptr %times, i64 %i
+  store double %seconds, ptr %time.at
   br label %head
 
 all:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minigrad.engine import previewed
+from minigrad.engine import previews
 from minigrad.ops import Op
 from minigrad.tensor.base import made_of, put_memory
 from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, Where, fill, number_of, seen_through
@@ -39,7 +39,7 @@ def _computes_changes(point: Point, trace: Trace) -> bool:
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
         super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, made_of=made_of,
-                         number_of=number_of, previewed=previewed, put_memory=put_memory,
+                         number_of=number_of, previews=previews, put_memory=put_memory,
                          seen_through=seen_through, thread=thread)
         self.point, self.trace = point, trace
         self.alive: tuple[int, ...] = place[2]
@@ -56,7 +56,7 @@ class _Writer(Written):
 
     def _write_place(self, place: Any) -> None:
         trace = self.trace
-        self._refuse_if("records and previewed()", "setting('DEBUG')", "setting('STEPS')",
+        self._refuse_if("previews", "setting('DEBUG')", "setting('STEPS')",
                         f"len(trace.leaves) != {len(trace.leaves)}")
         if place[0] == "backward":
             self._refuse_if(f"asked._tag != trace.tag or asked._slot != {place[1]}")

@@ -116,13 +116,14 @@ class Trace:
     # --- calls
 
     def follow(self, function: Any, static: Any, tensors: Sequence[Tensor],
-               numbers: Sequence[tuple[Any, DType]] = ()) -> list[Tensor] | None:
+               numbers: Sequence[tuple[Any, DType]] = (), how: Any = None) -> list[Tensor] | None:
         """The results of a call that is known to come next. None if it has to be recorded: then ``asked`` is its key,
         for ``note``, unless the trace is off now.
 
         The key is what tells a call from others. An operand counts as its slot, or, where it is seen first, as what it
-        looks like. ``quick`` does the same, and has been asked before: what is changed here has to be changed there."""
-        key = [function, static, mode.enabled]
+        looks like. ``how`` is whether the tape is on, with what else tells calls apart; None if nothing does. ``quick``
+        does the same, and has been asked before: what is changed here has to be changed there."""
+        key = [function, static, mode.enabled if how is None else how]
         tag, begin = self.tag, len(self.values)
         for t in tensors:
             if t._tag == tag:

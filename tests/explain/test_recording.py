@@ -97,6 +97,30 @@ def test_calls_that_were_followed_at_first_keep_their_lines(explained) -> None:
     assert {(p.number, *p.calls) for p in last.parts} == {(4, "exp"), (5, "cos"), (7, "sqrt")}
 
 
+def test_a_launch_counts_for_the_line_that_asked_for_it(explained) -> None:
+    report = explained("""
+        import minigrad
+        x = minigrad.rand(64, 32).realize()
+        w = minigrad.rand(32, 16).realize().requires_grad_()
+        optimizer = minigrad.optim.SGD([w], lr=0.1)
+        for i in range(30):
+            a = x.exp().sum().item()
+            b = x.exp().sum().item()
+            if i % 3 == 0:
+                c = x.exp().sum().item()
+            (x @ w).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            (x @ w).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    """)
+    launches = {frozenset(p.number for p in k.parts if p.share): k.launches for k in report.kernels}
+    assert launches == {frozenset([6]): 30, frozenset([7]): 30, frozenset([9]): 10, frozenset([10]): 30,
+                        frozenset([11]): 30, frozenset([13]): 30, frozenset([14]): 30}
+    assert {run.how for run in report.runs if run.number == 9} == {"cached", "replayed"}
+
+
 def test_modules_are_named(explained) -> None:
     report = explained("""
         import minigrad
