@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
+from minigrad.autograd.again import watch_again
 from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
 from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, reads
 from minigrad.autograd.mode import mode
@@ -206,12 +207,14 @@ class Node(Watching):
         results: list[Any] = [None] * len(self.edges)
         if body is not None:
             of_kind = kind(self.name(), Once if reads(type(self), self.edges) else None, None)
-            outputs = record_call(of_kind, body, [*tensors, *[grads[i] for i in given]])
-            sources = tuple([t._source() is not None for t in (*tensors, *[grads[i] for i in given])])
+            operands = [*tensors, *[grads[i] for i in given]]
+            outputs = record_call(of_kind, body, operands)
+            sources = tuple([t._source() is not None for t in operands])
             known = self.keeps is not None and mode.enabled and True not in sources[len(tensors):]
             for number, (position, gradient) in enumerate(zip(back.which, outputs, strict=True)):
                 results[position] = gradient if not known else self._linked(
                     position, gradient, partial(_depends, body, sources, number))
+            watch_again(self, back, operands, outputs, results)
         found = [self._nothing(i) if r is None and needed else r
                  for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
         return [Front.wrap(f, None) if isinstance(f, LazyBuffer) else f for f in found]

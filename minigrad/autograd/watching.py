@@ -1,6 +1,6 @@
 """Stage: the tape. In: an op's Tensors. Out: ``Watching``, what a ``Node`` knows of those that backward reads in
 PyTorch: whether a program has changed them in place since, which is an error.
-Next: ``node.py``."""
+Next: ``again.py``."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Watching:
         if mode.mutation:
             return
         self.kept = tuple([
-            _watched(tensors[position] if position >= 0 else results[-1 - position], position)
+            watched(tensors[position] if position >= 0 else results[-1 - position], position)
             for position in reads(type(self), self.edges)
             if position < len(tensors) and -1 - position < len(results)])  # no numbers, no results not asked for
 
     def watch(self, tensors: Sequence[Any]) -> None:
         """Remember the same of Tensors that are no operands here, though backward reads them in PyTorch."""
         if not mode.mutation:
-            self.kept += tuple([_watched(t, OWN) for t in tensors])
+            self.kept += tuple([watched(t, OWN) for t in tensors])
 
     def lies_in(self, storage: Any, tensor: Any) -> None:
         """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
@@ -77,7 +77,7 @@ class Watching:
                 raise RuntimeError(DETACHED)
             if counter[0] != edits:
                 raise modified(self._described(position, seen), counter[0], edits)
-            if seen is None or not self.saved:
+            if seen is None or not self.saved or position == OWN:
                 continue
             if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
                 self._read_again(position, seen)
@@ -118,7 +118,8 @@ _TYPE_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
 """How PyTorch's message calls tensors of types that are younger than it."""
 
 
-def _watched(t: Any, position: int) -> Kept:
+def watched(t: Any, position: int) -> Kept:
+    """What is known of a Tensor that backward reads, as operand or result ``position``."""
     storage = t._storage
     if storage.edits < 0 and not mode.transforms:
         raise RuntimeError(INFERENCE)

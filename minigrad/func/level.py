@@ -13,10 +13,12 @@ from weakref import WeakSet
 import numpy as np
 
 from minigrad.autograd.handles import next_sequence
+from minigrad.autograd.keeps import OWN
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import RELEASED, Edge, Node
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
+from minigrad.autograd.watching import Kept, watched
 from minigrad.engine import deferred, realise, to_numpy
 from minigrad.func.pytree import fill, flatten
 from minigrad.grad import Batch
@@ -46,12 +48,14 @@ _REFUSALS = {
 
 class Level:
     """One call of ``vmap`` over ``rows`` rows. ``at``: the placeholders of its inputs, and other values that the tape
-    reads, with their values in all rows. ``start``: what the tape held before has smaller numbers."""
+    reads, with their values in all rows. ``entered``: the memory of placeholders, with how often that of the Tensor was
+    changed in place for which one stands. ``start``: what the tape held before has smaller numbers."""
 
     def __init__(self, rows: int, randomness: str = "error") -> None:
         self.rows = rows
         self.randomness = randomness
         self.at: dict[LazyBuffer, LazyBuffer] = {}
+        self.entered: dict[Storage, Kept] = {}
         self.start = next_sequence()
         self.outside: Level | None = None
         self._unknown: dict[LazyBuffer, bool] = {}
@@ -67,6 +71,8 @@ class Level:
     def enter(self, tensor: Tensor) -> Tensor:
         """A Tensor, whose first axis has the rows, as the function sees it: one row, with its edge and tangents."""
         inner = Front.wrap(self.placeholder(tensor._read()), None)
+        if mode.enabled and not mode.mutation and tensor._storage.edits >= 0:
+            self.entered[inner._storage] = watched(tensor, OWN)
         edge = tensor._source() if mode.enabled else None
         if edge is not None:
             inner._set_edge((RowsInput(self, edge), 0))
@@ -97,7 +103,7 @@ class Level:
         results = [make(batch.of(v)) for v in values]
         sources = [t._source() for t in tensors] if mode.enabled else []
         if any([s is not None for s in sources]):
-            node = RowsBackward(self, sources, results, batch)
+            node = RowsBackward(self, sources, results, batch, tensors)
             if node.edges:
                 for i, (source, result) in enumerate(zip(sources, results, strict=True)):
                     if source is not None:
@@ -286,14 +292,20 @@ class RowsBackward(Node):
     __slots__ = ("ends", "inner", "level", "specs")
     runs = True
 
-    def __init__(self, level: Level, sources: Sequence[Edge], results: Sequence[Tensor], batch: Batch) -> None:
-        ends, residuals = _ends(sources, level)
+    def __init__(self, level: Level, sources: Sequence[Edge], results: Sequence[Tensor], batch: Batch,
+                 inner: Sequence[Tensor]) -> None:
+        """``inner``: the results for one row."""
+        ends, residuals, kept = _ends(sources, level)
         self.level: Level | None = level
         self.inner = tuple(sources)
         self.ends = ends
         self.edges = tuple([_outer(e, level) for e in ends])
         self.specs = [(r._shape(), r.dtype, r._pending().device) for r in results]
-        self.extra, self.kept = None, ()
+        self.extra = None
+        own = {t._storage: r for t, r in zip(inner, results, strict=True)}
+        self.kept = tuple([found for storage, edits in kept for found in (
+            level.entered.get(storage) if edits == 0 else None,
+            watched(own[storage], OWN) if storage in own and storage.edits == edits else None) if found is not None])
         saved = []
         for lazy in residuals:
             if batch.differs(lazy) and lazy not in level.at:
@@ -337,6 +349,7 @@ class RowsBackward(Node):
     def _level(self) -> Level:
         if self.level is None:
             raise RuntimeError(RELEASED)
+        self.check_kept()
         return self.level
 
     def release(self, entirely: bool = False) -> None:
@@ -372,10 +385,12 @@ def _outer(edge: Edge, level: Level) -> Edge:
     return edge[0].outer[1] if _is_input(edge, level) else edge
 
 
-def _ends(sources: Sequence[Edge], level: Level) -> tuple[list[Edge], list[LazyBuffer]]:
-    """The edges that lead out of the tape for one row, and the values that it reads."""
+def _ends(sources: Sequence[Edge], level: Level) -> tuple[list[Edge], list[LazyBuffer], list[tuple[Storage, int]]]:
+    """The edges that lead out of the tape for one row, the values that it reads, and the memory that it watches, with
+    how often that had been changed in place."""
     ends: dict[Edge, None] = {}
     residuals: list[LazyBuffer] = []
+    kept: list[tuple[Storage, int]] = []
     seen: set[Node] = set()
     stack = [s for s in sources if s is not None]
     while stack:
@@ -387,5 +402,6 @@ def _ends(sources: Sequence[Edge], level: Level) -> tuple[list[Edge], list[LazyB
             seen.add(node)
             residuals += node.saved or ()
             residuals += [k._tensor._read() for k in getattr(node, "_kept", None) or () if k is not None]
+            kept += [(storage, edits) for reference, _, edits, *_ in node.kept if (storage := reference()) is not None]
             stack += [e for e in node.edges if e is not None]
-    return list(ends), residuals
+    return list(ends), residuals, kept

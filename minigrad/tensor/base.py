@@ -323,8 +323,13 @@ def set_apart(tensor: TensorBase, name: str, parent: TensorBase) -> None:
     ``data``."""
     counter = [0] if name == "data" else apart_of(parent)
     if counter is not None:
-        _memory_of(tensor)._apart = counter
-        Front.apart = staticmethod(apart_of)
+        count_apart(tensor, counter)
+
+
+def count_apart(tensor: TensorBase, counter: list[int]) -> None:
+    """Have changes through a Tensor and its aliases count here, not for the memory."""
+    _memory_of(tensor)._apart = counter
+    Front.apart = staticmethod(apart_of)
 
 
 def _memory_of(tensor: TensorBase) -> TensorBase:

@@ -20,7 +20,7 @@ from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import in_host_memory
 from minigrad.tensor import points
 from minigrad.tensor.aliases import alias, plain_view
-from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
+from minigrad.tensor.base import AnyTensor, LeafHooks, apart_of, awaken, count_apart
 from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import become, both
 from minigrad.tensor.promotion import c_name, type_name
@@ -203,7 +203,10 @@ class Autograd:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         leave_trace(self, "the data of a tensor was replaced")
         self._source()  # finds the edge of a view, which it is no longer
+        counter = apart_of(self) or self._storage.counter
         self._become(value.detach())
+        if counter is not None:  # ops whose backward reads self go on seeing its changes, and none of the value's
+            count_apart(self, counter)
 
     @data.deleter
     def data(self: Tensor) -> None:

@@ -52,6 +52,23 @@ x=t.ones(2,requires_grad=True); d=x.data; y=x*2/x.data; d.add_(1); y.sum().backw
 x=t.ones(2,requires_grad=True); d=(x*2).data; y=x*d; d.detach().mul_(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); z=x*2; d=z.data; y=t.maximum(z,d); d[None]=t.zeros(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._version, x._version, x.data._version
+x=t.ones(2,requires_grad=True); y=x*x; x.data=t.ones(2); x.detach().mul_(2); y.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*x; x.data=t.ones(2); x.data.mul_(2); y.sum().backward(); r=x.grad, x._version
+x=t.ones(2,requires_grad=True); y=x*x; v=t.ones(2); x.data=v; v.mul_(2); y.sum().backward(); r=x.grad, v._version
+x=t.ones(2,requires_grad=True); y=x*x; d=x.detach(); x.data=t.ones(2); d.mul_(2); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); y=x*x; x.data=x.data*2; x.data=x.data*2; x[:1].detach().mul_(2); y.sum().backward()
+x=t.ones(2,requires_grad=True); z=x*2; y=z*z; z.data=t.ones(2); z.mul_(2); y.sum().backward()
+x=t.ones(3,requires_grad=True); z=x*2; y=t.func.vmap(t.sin)(z); z.mul_(2); y.sum().backward()
+x=t.ones(3,requires_grad=True); z=x*2; y=t.func.vmap(t.exp)(z); z.mul_(2); y.sum().backward(); r=x.grad
+x=t.ones(3,requires_grad=True); z=x*2; y=t.func.vmap(t.exp)(z); y.mul_(2); y.sum().backward()
+x=t.ones(3,2,requires_grad=True); z=x*2; y=t.func.vmap(t.func.vmap(t.sin))(z); z[0]=1; y.sum().backward()
+x=t.ones(3,2,requires_grad=True); z=x*2; y=t.func.vmap(t.func.vmap(t.neg))(z); z[0]=1; y.sum().backward(); r=x.grad
+x=t.ones(3,2,requires_grad=True); z=x*2; y=t.func.vmap(t.sin,1)(z); z[0]=1; y.sum().backward()
+x=t.ones(3,2,requires_grad=True); w=t.ones(2)*2; y=t.func.vmap(lambda r: r*w)(x); w.add_(1); y.sum().backward()
+x=t.ones(3,requires_grad=True); z=x*2; y=t.func.vmap(lambda r: r*r.clone().mul_(2))(z); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); z=x*2; y=t.func.grad(lambda r: r.sin().sum())(z); z.mul_(2); y.sum().backward()
+x=t.ones(2,requires_grad=True); z=x*2; y=t.func.jacrev(t.sin)(z); z[:1]=3; y.sum().backward()
+x=t.ones(2,requires_grad=True); z=x*2; y=t.func.jacrev(t.sin)(z); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=x.exp(); z=y*2; y.add_(1); del y; z.sum().backward()
 x=t.ones(3,1,requires_grad=True); y=x.scatter(1,t.zeros((3,0),dtype=t.int64),-1); y.sum().backward(); y.sum().backward()
 x=t.ones(0,1,requires_grad=True); y=x.scatter(1,t.zeros((0,2),dtype=t.int64),-1); y.sum().backward(); r=y, x.grad
@@ -435,6 +452,51 @@ def test_what_is_kept_for_backward(expression, wanted, touched):
     for what in touched:
         ours, theirs = [ending(library, expression, wanted, what) for library in (minigrad, torch)]
         assert ours.partition("[")[0] == theirs.partition("[")[0], (what, ours, theirs)
+
+
+SECOND = """
+a.abs() t.log1p(a) a.log2() a.exp() a.tanh() a.square() a**3 a**b 2**a a*b a/b a/a t.fmod(a,b) t.remainder(a,b) t.sgn(a)
+t.reciprocal(a) a.rsqrt() F.elu(a) F.hardtanh(a) F.leaky_relu(a) F.softshrink(a) F.hardshrink(a) F.softsign(a)
+F.hardswish(a) a.softmax(0) a.amax(0) a.prod() a.cumprod(0) a.var() a.nansum() a.logsumexp(0) t.maximum(a,b)
+a.max(0)[0] t.atan2(a,b) t.hypot(a,b) t.logaddexp(a,b) t.xlogy(a,b) t.special.xlog1py(a,b) t.clamp(a,0.1) t.clamp(a,b,b)
+t.ldexp(a,b) F.mse_loss(a,b) F.prelu(a,c) F.conv1d(a[None],b[None]) t.addcmul(a,b,a) t.addcdiv(a,b,a) t.where(m,a,b) a.median()
+a.norm(1) a.norm(2) a.norm() a@b t.dot(c,d) a.index_select(0,i[0]) a.take(i) a.scatter_add(0,i,b) F.layer_norm(a,(3,))
+t.special.log_ndtr(a) a.masked_select(m) F.normalize(a,dim=0) t.copysign(a,b) t.complex(a,b) t.nan_to_num(a) a.std(0)
+"""
+
+
+def second_ending(library, expression, wanted, touched):
+    """How a second derivative ends, after a variable was changed in place (``y``: the result, ``w``: the gradient that
+    came) between the first derivative and it."""
+    space = prepared(library, wanted)
+    y = eval(expression, space)
+    w = library.linspace(0.5, 1.5, y.numel()).reshape(y.shape).to(y.dtype)
+    space |= {"y": y, "w": w.requires_grad_() * 1 if "w" in wanted else w}
+    found = library.autograd.grad(y, [space[v] for v in "abcd" if v in wanted], space["w"], create_graph=True)
+    root = sum(g.sum() for g in found if g.requires_grad)
+    if isinstance(root, int):
+        return "no gradient"
+    try:
+        if touched is not None:
+            with library.no_grad():
+                space[touched].mul_(1)
+        root.backward()
+        if touched is None:
+            root.backward()
+    except RuntimeError as error:
+        return re.sub("\\[.*", "", str(error))[:99]
+    return "done"
+
+
+@pytest.mark.sample(40)
+@pytest.mark.parametrize("also", ["", "w"])
+@pytest.mark.parametrize("expression", SECOND.split())
+def test_what_is_kept_for_a_second_derivative(expression, also):
+    used = [v for v in "abcd" if re.search(rf"(?<![a-zA-Z.]){v}(?![a-zA-Z(])", expression)]
+    for wanted in ({*used}, *[{u} for u in used if len(used) > 1]):
+        for what in (None, "y", "w", *used):
+            ours, theirs = [second_ending(library, expression, wanted | {*also}, what) for library in (minigrad, torch)]
+            assert ours == theirs, (wanted, what)
 
 
 @pytest.mark.parametrize("line", [

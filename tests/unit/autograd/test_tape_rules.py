@@ -458,3 +458,41 @@ def test_a_local_result_that_nobody_reads_may_be_changed_and_go() -> None:
 
     change(x).sum().backward()
     assert x.grad.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize("op", [minigrad.atan, minigrad.abs, lambda t: t**3, minigrad.nn.functional.elu])
+@pytest.mark.parametrize("transform", [
+    lambda f: minigrad.func.grad(lambda t: f(t).sum()), minigrad.func.jacrev,
+    lambda f: lambda x: minigrad.func.vjp(f, x)[1](minigrad.ones(2))[0],
+    lambda f: lambda x: minigrad.func.vmap(minigrad.func.grad(lambda t: f(t).sum()))(x[None]),
+    lambda f: lambda x: minigrad.autograd.grad(f(x).sum(), x, create_graph=True)[0]])
+def test_what_a_derivative_was_made_from_may_not_be_changed(op, transform) -> None:
+    x = leaf(0.5, 2.0)
+    for change in (None, lambda t: t.mul_(2), lambda t: t[:1].zero_()):
+        y = x * 1
+        found = transform(op)(y)
+        if change is None:
+            found.sum().backward()
+        else:
+            change(y)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation: .*version 1; expected version 0"):
+                found.sum().backward()
+
+
+@pytest.mark.parametrize("op", [minigrad.exp, minigrad.log1p, lambda t: 1 / t, lambda t: minigrad.logaddexp(t, t)])
+def test_what_a_derivative_has_only_computed_with_may_be_changed(op) -> None:
+    """Its products read what was computed from it, as in PyTorch."""
+    x = leaf(0.5, 2.0)
+    y = x * 1
+    found = minigrad.autograd.grad(op(y).sum(), y, create_graph=True)[0]
+    y.mul_(2)
+    found.sum().backward()
+    assert x.grad is not None
+
+
+def test_a_derivative_reads_what_was_changed_through_data() -> None:
+    x = leaf(0.5, 2.0)
+    found = minigrad.autograd.grad((x**3).sum(), x, create_graph=True)[0]
+    x.data.mul_(2)
+    found.sum().backward()
+    assert x.grad.tolist() == [6.0, 24.0]
