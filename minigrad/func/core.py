@@ -14,6 +14,7 @@ from minigrad.autograd.protocol import Front
 from minigrad.func.level import RowsInput
 from minigrad.func.pytree import fill, flatten
 from minigrad.tensor import Tensor, zeros_like
+from minigrad.tensor.aliases import plain_view
 from minigrad.tensor.duals import dual, tangents
 
 
@@ -60,7 +61,7 @@ class Call:
 
     def shown(self, value: Any) -> Any:
         """What the caller sees of results: without this call's tape, if nothing else needs it; an input as the Tensor
-        that the caller gave for it."""
+        that the caller gave for it, and a view of it as one of that."""
         leaves, structure = flatten(value)
         return fill(structure, iter([self._outside(t) if isinstance(t, Tensor) else t for t in leaves]))
 
@@ -68,6 +69,8 @@ class Call:
         for x, original in zip(self.inputs, self.originals, strict=True):
             if t is x:
                 return original
+            if x.grad_fn is None and (view := _view_of(t, x, original)) is not None:
+                return view
         return _cut(t) if t.requires_grad and not self.outer else t
 
 
@@ -78,6 +81,17 @@ def _input(t: Tensor) -> Tensor:
     if t.requires_grad:
         return t.view_as(t)
     return _cut(t).requires_grad_()
+
+
+def _view_of(t: Tensor, x: Tensor, original: Tensor) -> Tensor | None:
+    """What ``t`` shows of ``x``, as a view of the original on the same memory; None if it is no view of x."""
+    if t is x:
+        return original
+    view = t._view
+    if view is None or not view.differentiable or t._storage is not original._storage or mode.duals:
+        return None
+    above = _view_of(view.find_parent(), x, original)
+    return None if above is None else plain_view(above, view.steps, view.shape, view.strides, view.offset, view.kind)
 
 
 def _cut(t: Tensor) -> Tensor:

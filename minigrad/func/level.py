@@ -116,6 +116,16 @@ class Level:
                     attach(result, n, next(found))
         return results
 
+    def kept_outside(self, nodes: Sequence[Node], results: dict[Storage, Tensor]) -> Iterator[Kept]:
+        """What the tape for one row watches, as Tensors outside: inputs as they were when they came in, and results, by
+        the memory of their placeholders, as they are."""
+        for reference, _, edits, *_ in [kept for node in nodes for kept in node.kept]:
+            storage = reference()
+            if storage in self.entered and not edits:
+                yield self.entered[storage]
+            elif storage in results and storage.edits == edits:
+                yield watched(results[storage], OWN)
+
     def batch(self) -> Batch:
         """Computes values for all rows."""
         return Batch(self.rows, self.at, {}, True)
@@ -295,19 +305,16 @@ class RowsBackward(Node):
     def __init__(self, level: Level, sources: Sequence[Edge], results: Sequence[Tensor], batch: Batch,
                  inner: Sequence[Tensor]) -> None:
         """``inner``: the results for one row."""
-        ends, residuals, kept = _ends(sources, level)
+        nodes = _nodes(sources, level)
         self.level: Level | None = level
         self.inner = tuple(sources)
-        self.ends = ends
-        self.edges = tuple([_outer(e, level) for e in ends])
+        self.ends = _ends(sources, nodes, level)
+        self.edges = tuple([_outer(e, level) for e in self.ends])
         self.specs = [(r._shape(), r.dtype, r._pending().device) for r in results]
         self.extra = None
-        own = {t._storage: r for t, r in zip(inner, results, strict=True)}
-        self.kept = tuple([found for storage, edits in kept for found in (
-            level.entered.get(storage) if edits == 0 else None,
-            watched(own[storage], OWN) if storage in own and storage.edits == edits else None) if found is not None])
+        self.kept = tuple(level.kept_outside(nodes, dict(zip([t._storage for t in inner], results, strict=True))))
         saved = []
-        for lazy in residuals:
+        for lazy in _residuals(nodes):
             if batch.differs(lazy) and lazy not in level.at:
                 value = batch.of(lazy)
                 level.at[lazy] = level.held(value)
@@ -353,8 +360,15 @@ class RowsBackward(Node):
         return self.level
 
     def release(self, entirely: bool = False) -> None:
-        super().release(entirely)
-        self.level, self.inner = None, ()
+        """Let go of what the tape for one row saved; it can be differentiated again if all its ops can."""
+        if self.level is None:
+            return
+        nodes = _nodes(self.inner, self.level)
+        for node in nodes:
+            node.release(entirely)
+        if entirely or any([node.saved is None for node in nodes]):
+            super().release(True)
+            self.level, self.inner = None, ()
 
 
 class _Inside(Walk):
@@ -385,23 +399,25 @@ def _outer(edge: Edge, level: Level) -> Edge:
     return edge[0].outer[1] if _is_input(edge, level) else edge
 
 
-def _ends(sources: Sequence[Edge], level: Level) -> tuple[list[Edge], list[LazyBuffer], list[tuple[Storage, int]]]:
-    """The edges that lead out of the tape for one row, the values that it reads, and the memory that it watches, with
-    how often that had been changed in place."""
-    ends: dict[Edge, None] = {}
-    residuals: list[LazyBuffer] = []
-    kept: list[tuple[Storage, int]] = []
-    seen: set[Node] = set()
-    stack = [s for s in sources if s is not None]
+def _nodes(sources: Sequence[Edge], level: Level) -> list[Node]:
+    """The tape for one row."""
+    seen: dict[Node, None] = {}
+    stack = [s[0] for s in sources if type(s) is tuple and not _is_outside(s[0], level)]
     while stack:
-        edge = stack.pop()
-        if type(edge) is not tuple or _is_outside(edge[0], level):
-            ends[edge] = None
-        elif edge[0] not in seen:
-            node = edge[0]
-            seen.add(node)
-            residuals += node.saved or ()
-            residuals += [k._tensor._read() for k in getattr(node, "_kept", None) or () if k is not None]
-            kept += [(storage, edits) for reference, _, edits, *_ in node.kept if (storage := reference()) is not None]
-            stack += [e for e in node.edges if e is not None]
-    return list(ends), residuals, kept
+        node = stack.pop()
+        if node not in seen:
+            seen[node] = None
+            stack += [e[0] for e in node.edges if type(e) is tuple and not _is_outside(e[0], level)]
+    return list(seen)
+
+
+def _ends(sources: Sequence[Edge], nodes: Sequence[Node], level: Level) -> list[Edge]:
+    """The edges that lead out of the tape for one row."""
+    edges = [e for e in (*sources, *[e for node in nodes for e in node.edges]) if e is not None]
+    return list(dict.fromkeys([e for e in edges if type(e) is not tuple or _is_outside(e[0], level)]))
+
+
+def _residuals(nodes: Sequence[Node]) -> list[LazyBuffer]:
+    """The values that the tape for one row reads."""
+    return [value for node in nodes for value in (
+        *(node.saved or ()), *[k._tensor._read() for k in getattr(node, "_kept", None) or () if k is not None])]

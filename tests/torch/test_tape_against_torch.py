@@ -66,6 +66,18 @@ x=t.ones(3,2,requires_grad=True); z=x*2; y=t.func.vmap(t.func.vmap(t.neg))(z); z
 x=t.ones(3,2,requires_grad=True); z=x*2; y=t.func.vmap(t.sin,1)(z); z[0]=1; y.sum().backward()
 x=t.ones(3,2,requires_grad=True); w=t.ones(2)*2; y=t.func.vmap(lambda r: r*w)(x); w.add_(1); y.sum().backward()
 x=t.ones(3,requires_grad=True); z=x*2; y=t.func.vmap(lambda r: r*r.clone().mul_(2))(z); y.sum().backward(); r=x.grad
+x=t.ones(3,requires_grad=True); y=t.func.vmap(t.neg)(x); y.sum().backward(); y.sum().backward(); r=x.grad
+x=t.ones(3,2,requires_grad=True); y=t.func.vmap(lambda r: r.cumsum(0))(x); y.sum().backward(); y.cos().sum().backward()
+x=t.ones(3,requires_grad=True); y=t.func.vmap(t.sin)(x); y.sum().backward(); y.sum().backward()
+x=t.ones(3,2,requires_grad=True); y=t.func.vmap(t.func.vmap(t.neg))(x); y.sum().backward(); y.sum().backward(); r=x.grad
+x=t.ones(3,2,requires_grad=True); y=t.func.vmap(t.func.vmap(t.exp))(x); y.sum().backward(); y.sum().backward(); r=x.grad
+x=t.ones(2,3); v=t.func.vjp(lambda r: r.narrow(1,2,0), x)[0]; v.mul_(t.ones(1,requires_grad=True)); r=x, v
+x=t.ones(2,3); v=t.func.vjp(lambda r: r[0][1:], x)[0]; v.mul_(t.ones(1,requires_grad=True)); r=x, v
+w=t.ones(1,requires_grad=True); x=t.ones(2)*w; v=t.func.vjp(lambda r: r[1:],x)[0]; v.mul_(2); x.sum().backward()
+x=t.ones(2,3); v=t.func.vjp(lambda r: r.t(), x)[0]; v.mul_(t.ones(1)); r=x.requires_grad, v.requires_grad, v._is_view()
+x=t.ones(2,3); v=t.func.vjp(lambda r: (r.t(), r*2), x)[0]; v[0].mul_(2); r=x, v
+x=t.ones(2,2); y,b=t.func.vjp(lambda r: r.t(), x); y.mul_(3); r=b(t.tensor([[1.,2.],[3.,4.]])), x
+x=t.ones(2,2); w=t.ones(1,requires_grad=True); v=t.func.vjp(lambda r: (r.t(), w*r), x)[0][0]; v.mul_(w); r=x, v
 x=t.ones(2,requires_grad=True); z=x*2; y=t.func.grad(lambda r: r.sin().sum())(z); z.mul_(2); y.sum().backward()
 x=t.ones(2,requires_grad=True); z=x*2; y=t.func.jacrev(t.sin)(z); z[:1]=3; y.sum().backward()
 x=t.ones(2,requires_grad=True); z=x*2; y=t.func.jacrev(t.sin)(z); y.sum().backward(); r=x.grad
@@ -158,6 +170,11 @@ x = t.ones(2, requires_grad=True); x.view(2).add_(1)
 """
 
 PROGRAMS = r"""
+x=t.ones(2,2); w=t.ones(1,requires_grad=True)
+with t.no_grad():
+    v=t.func.vjp(lambda r: r.t(), x)[0]
+v.mul_(w)
+
 x = t.ones(2, requires_grad=True)
 def h(g): g.mul_(5)
 x.register_hook(h)
@@ -460,8 +477,8 @@ t.reciprocal(a) a.rsqrt() F.elu(a) F.hardtanh(a) F.leaky_relu(a) F.softshrink(a)
 F.hardswish(a) a.softmax(0) a.amax(0) a.prod() a.cumprod(0) a.var() a.nansum() a.logsumexp(0) t.maximum(a,b)
 a.max(0)[0] t.atan2(a,b) t.hypot(a,b) t.logaddexp(a,b) t.xlogy(a,b) t.special.xlog1py(a,b) t.clamp(a,0.1) t.clamp(a,b,b)
 t.ldexp(a,b) F.mse_loss(a,b) F.prelu(a,c) F.conv1d(a[None],b[None]) t.addcmul(a,b,a) t.addcdiv(a,b,a) t.where(m,a,b)
-a.median() a.norm(1) a.norm(2) a.norm() a@b t.dot(c,d) a.index_select(0,i[0]) a.take(i) a.scatter_add(0,i,b) F.layer_norm(a,(3,))
-t.special.log_ndtr(a) a.masked_select(m) F.normalize(a,dim=0) t.copysign(a,b) t.complex(a,b) t.nan_to_num(a) a.std(0)
+a.median() a.norm(1) a.norm(2) a.norm() a@b t.dot(c,d) a.index_select(0,i[0]) a.take(i) a.scatter_add(0,i,b)
+F.layer_norm(a,(3,)) t.special.log_ndtr(a) a.masked_select(m) F.normalize(a,dim=0) t.copysign(a,b) t.complex(a,b) t.nan_to_num(a) a.std(0)
 """
 
 

@@ -339,3 +339,38 @@ def test_a_slope_that_is_not_chosen_makes_no_tangent_nan(name: str, y: float) ->
     x = minigrad.tensor([1.0, 0.0])
     assert func.jvp(f, (x,), (minigrad.tensor([0.0, 1.0]),))[1].tolist() == [0.0, 0.0]
     assert func.jacfwd(f)(x).nan_to_num(7.0).tolist() == func.jacrev(f)(x).nan_to_num(7.0).tolist()
+
+
+def test_a_result_that_is_a_view_of_an_argument_is_one_of_what_the_caller_gave():
+    x, w = minigrad.ones(2, 3), minigrad.ones(1, requires_grad=True)
+    view = func.vjp(lambda t: t[0].narrow(0, 1, 2), x)[0]
+    assert view._is_view() and not view.requires_grad
+    view.mul_(w * 2)
+    assert x.requires_grad and x.tolist() == [[1, 2, 2], [1, 1, 1]]
+    x.sum().backward()
+    assert w.grad.item() == 4
+
+
+def test_what_vmap_gave_is_differentiated_again_if_its_ops_can_be():
+    x = minigrad.ones(3, 2, requires_grad=True)
+    y = func.vmap(lambda t: t.cumsum(0))(x)
+    y.sum().backward()
+    y.cos().sum().backward()
+    z = func.vmap(minigrad.sin)(x)
+    z.sum().backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        z.sum().backward()
+
+
+def test_vmap_watches_its_operands_and_results():
+    x = minigrad.ones(3, requires_grad=True)
+    for op, of_result in ((minigrad.sin, False), (minigrad.exp, True)):
+        for result in (False, True):
+            y = x * 2
+            z = func.vmap(op)(y)
+            (z if result else y).add_(1)
+            if result is of_result:
+                with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                    z.sum().backward()
+            else:
+                z.sum().backward()
