@@ -478,7 +478,8 @@ F.hardswish(a) a.softmax(0) a.amax(0) a.prod() a.cumprod(0) a.var() a.nansum() a
 a.max(0)[0] t.atan2(a,b) t.hypot(a,b) t.logaddexp(a,b) t.xlogy(a,b) t.special.xlog1py(a,b) t.clamp(a,0.1) t.clamp(a,b,b)
 t.ldexp(a,b) F.mse_loss(a,b) F.prelu(a,c) F.conv1d(a[None],b[None]) t.addcmul(a,b,a) t.addcdiv(a,b,a) t.where(m,a,b)
 a.median() a.norm(1) a.norm(2) a.norm() a@b t.dot(c,d) a.index_select(0,i[0]) a.take(i) a.scatter_add(0,i,b)
-F.layer_norm(a,(3,)) t.special.log_ndtr(a) a.masked_select(m) F.normalize(a,dim=0) t.copysign(a,b) t.complex(a,b) t.nan_to_num(a) a.std(0)
+F.layer_norm(a,(3,)) t.special.log_ndtr(a) a.masked_select(m)
+F.normalize(a,dim=0) t.copysign(a,b) t.complex(a,b) t.nan_to_num(a) a.std(0)
 """
 
 
