@@ -4,6 +4,7 @@ Next: ``realise.py``."""
 from minigrad.engine.inspect import graphs_are_shown, inspect, previews, records
 from minigrad.engine.realise import (
     Run,
+    by_host,
     deferred,
     kept,
     leaf_from_numpy,
@@ -17,6 +18,6 @@ from minigrad.engine.realise import (
 from minigrad.engine.steps import steps
 
 __all__ = [
-    "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "previews", "realise",
-    "records", "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
+    "Run", "by_host", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "previews",
+    "realise", "records", "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minigrad.engine.recipe import KernelCall
     from minigrad.engine.tier0.program import DirectKernel
     from minigrad.engine.walk import Pending
+    from minigrad.graph.lazy import LazyBuffer
     from minigrad.runtime.buffer import Buffer
 
 
@@ -79,6 +80,7 @@ class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: runs by generic kernels, replayed or
     not, with nothing compiled (then ``kernels`` has each of those once, and ``launches`` counts their calls);
+    ``host_calls``: functions that NumPy or LAPACK computed, as no kernel does;
     ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph,
     since the calls were those seen before; ``recorded``: why calls that had been followed so far were recorded after
     all. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
@@ -93,6 +95,7 @@ class Seen:
     plan_hits: int = 0
     plan_misses: int = 0
     replayed: int = 0
+    host_calls: int = 0
     recorded: list[str] = field(default_factory=list)
 
     def asks(self, pending: Pending, executable: Any) -> bool:
@@ -112,6 +115,10 @@ class Seen:
         """What ran before ran again on other memory, without a graph. ``results``: what it gave."""
         self.replayed += 1
         self._add(executable, device, seconds, None)
+
+    def ran_by_host(self, node: LazyBuffer, seconds: float, nbytes: int, results: Sequence[Buffer], call: Any) -> None:
+        """A HOST node ran, which reads so many bytes; or the followed ``call`` in whose body it is."""
+        self.host_calls += 1
 
     def _add(self, executable: Any, device: str, seconds: Sequence[float], details: Details | None) -> None:
         self.tier0 += executable.tier == 0

@@ -227,10 +227,22 @@ def _run_host_nodes(pending: Pending, watch: list[Run] | None) -> None:
                 buffer.add_view(node)
             node.realised(buffer)
             continue
-        first, *others = run_host(node.arg, [to_numpy(s) for s in node.srcs])
-        node.value = [leaf_from_numpy(np.asarray(array), dtype, node.device)
-                      for array, (_, dtype) in zip(others, node.arg[2:], strict=True)]
-        node.realised(leaf_from_numpy(np.asarray(first), node.dtype, node.device).buffer)
+        first, *node.value = by_host(node, [to_numpy(s) for s in node.srcs])
+        node.realised(first.buffer)
+
+
+def by_host(node: LazyBuffer, arrays: Sequence[np.ndarray], call: Any = None) -> list[LazyBuffer]:
+    """What a HOST node makes of these arrays, as leaves. ``call``: the call that was followed, if it is not recorded
+    now."""
+    start = perf_counter()
+    types = node.dtype, *[dtype for _, dtype in node.arg[2:]]
+    found = [leaf_from_numpy(np.asarray(array), dtype, node.device)
+             for array, dtype in zip(run_host(node.arg, arrays), types, strict=True)]
+    for record in records:
+        if record.run and record.device in (None, node.device):
+            nbytes = sum([array.nbytes for array in arrays])
+            record.ran_by_host(node, perf_counter() - start, nbytes, [leaf.buffer for leaf in found], call)
+    return found
 
 
 def _on_device(source: LazyBuffer, name: str) -> Buffer:

@@ -51,6 +51,10 @@ class Following:
             found = self._executables[key] = own, sites  # which keep their ids
         return found[0]
 
+    def line(self, entry: Entry) -> Site | None:
+        """Where a call comes from that is known to a thread."""
+        return self._lines.get(entry)
+
     # --- calls
 
     def _mode(self, enabled: bool | None, place: Place) -> Mode:
@@ -91,7 +95,7 @@ class Following:
         """A call that was followed, and is recorded now: it comes from where it was made."""
         def call(trace: Trace, entry: Entry, *parts: Any) -> Any:
             with self._origins.apart():
-                self._origins.now.current = self._lines.get(entry)
+                self._origins.now.current = self.line(entry)
                 return plain(trace, entry, *parts)
 
         return call

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from minigrad.engine.build import parts_of
-from minigrad.explain.log import Ran
+from minigrad.explain.log import HostCall, Ran
 from minigrad.explain.model import Kernel, Part, Stage
 from minigrad.explain.sites import NOWHERE, Site
 from minigrad.graph.lazy import LazyBuffer
@@ -33,9 +33,19 @@ def shapes_of(launch: Launch) -> list[list[int]]:
     return [list(memory.shape) for spec in parts_of(launch) for memory in spec.memory.values() if not memory.written]
 
 
-def describe(kernel: Kernel, launch: Launch, origins: Origins, place: Callable[[Site], tuple[int, int]]) -> None:
-    """Fill in what a kernel consists of, and where that comes from. ``place``: the numbers of a site's file and
-    line."""
+def describe(kernel: Kernel, ran: Ran, position: int, origins: Origins, place: Callable[[Site], tuple[int, int]],
+             ) -> None:
+    """Fill in what the kernel at a position of a graph consists of, and where that comes from, if it is known.
+    ``place``: the numbers of a site's file and line."""
+    if isinstance(ran.executable, HostCall):
+        site = ran.sites[0]
+        kernel.parts = [Part(*place(site), site.phase, 1.0, [site.call], list(site.modules))]
+    elif ran.details is not None:
+        _describe_launch(kernel, ran.details.kernels[position].launch, origins, place)
+
+
+def _describe_launch(kernel: Kernel, launch: Launch, origins: Origins, place: Callable[[Site], tuple[int, int]],
+                     ) -> None:
     kernel.notes = list(dict.fromkeys(launch.notes))
     work: Counter[Site] = Counter()
     calls: dict[Site, dict[str, None]] = {}

@@ -30,12 +30,28 @@ run. In between it changes by what runs make and what of that is let go of."""
 _size_of = attrgetter("nbytes")
 
 
+@dataclass(frozen=True)
+class HostCall:
+    """What runs a HOST node: a function of NumPy or LAPACK by its name. ``bytes`` are those that it reads."""
+
+    name: str
+    bytes: int
+    flops: int = 0
+    tier: int = 0
+
+    @property
+    def kernels(self) -> list[HostCall]:
+        """Itself, as the only one."""
+        return [self]
+
+
 @dataclass(eq=False)
 class Ran:
-    """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, and for what was recorded
-    before the block), how it came about and how long that took, how it differs from others, and where its nodes and its
-    results come from. ``number``: its position in ``Recorder.graphs``; ``asked``: where the last run was asked for;
-    ``launched``: kernels of a run; ``sizes``: bytes of the memory of each result, of the first run."""
+    """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, for what was recorded before
+    the block, and for a HOST node), how it came about and how long that took, how it differs from others, and where its
+    nodes and its results come from (of a HOST node the only site). ``number``: its position in ``Recorder.graphs``;
+    ``asked``: where the last run was asked for; ``launched``: kernels of a run; ``sizes``: bytes of the memory of each
+    result, of the first run."""
 
     number: int
     executable: Any

@@ -355,7 +355,7 @@ async function showDetail() {
     texts = texts || await inflated("texts");
     if (k.id !== pickedKernel) return;
     right.append(...[0, 1].map(side => pane("kernel", side, codes[k.code].texts, n => k.parts[k.nodes[n]])));
-  } else right.append(element("p", {className: "soft", textContent: "No texts: a kernel of tier 0, or one whose graph is not known."}));
+  } else right.append(element("p", {className: "soft", textContent: "No texts: a function of NumPy or LAPACK, a kernel of tier 0, or one whose graph is not known."}));
 }
 
 // --- plans

@@ -24,9 +24,10 @@ from minigrad.engine.inspect import Seen
 from minigrad.engine.walk import Pending
 from minigrad.explain.comparing import Outline, difference
 from minigrad.explain.following import Following
-from minigrad.explain.log import Log, Moment, Ran
+from minigrad.explain.log import HostCall, Log, Moment, Ran
 from minigrad.explain.roles import GRADIENT, VALUE, Roles
 from minigrad.explain.sites import NOWHERE, Place, Site, here
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.origins import UNKNOWN, Origins
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
@@ -185,6 +186,17 @@ class Recorder(Seen):
         if not ran.asked.is_here():
             ran.asked = Place.here()
         self._log.write(ran, "replayed", ran.asked.site, seconds, results)
+
+    def ran_by_host(self, node: LazyBuffer, seconds: float, nbytes: int, results: Sequence[Buffer], call: Any) -> None:
+        """NumPy or LAPACK computed something."""
+        site = (self.origins.of(node) if call is None else self._following.line(call)) or NOWHERE
+        key = HostCall(node.arg[0], nbytes), site
+        ran = self._known.get(key)
+        if ran is None:
+            ran = self._known[key] = Ran(len(self._graphs), key[0], "CPU", None, 1, "a function of the host", 0.0,
+                                         sites=[site], results=[site.owner(VALUE)] * len(results))
+            self._graphs.append(ran)
+        self._log.write(ran, "by the host", here(2), [seconds], results)
 
     # --- what is replaced while a block is recorded
 

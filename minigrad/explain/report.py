@@ -93,8 +93,9 @@ class _Writer:
             graphs(found, details.results, self.origins, self.place)
             found.apart = [why_apart(a, b) for a, b in pairwise(plan.launches)]
             for kernel, detailed in zip(made, details.kernels, strict=True):
-                describe(kernel, detailed.launch, self.origins, self.place)
                 kernel.code = self.texts.add(detailed)
+        for position, kernel in enumerate(made):
+            describe(kernel, ran, position, self.origins, self.place)
         self.kernels += made
         return found
 

@@ -79,19 +79,17 @@ def _kernels(ran: Ran, recorder: Recorder, shapes: bool, stacks: bool, modules: 
     made = kernels_of(ran, 0)
     found = [_Known(k.name, k.device, k.flops, k.bytes, allocated)
              for k, allocated in zip(made, _allocated(ran, len(made)), strict=True)]
-    if ran.details is None:
-        return found
     with recorder.origins.noted(), recorder.origins.apart():
-        for one, kernel, detailed in zip(found, made, ran.details.kernels, strict=True):
+        for i, (one, kernel) in enumerate(zip(found, made, strict=True)):
             sites: list[Site] = []
 
             def place(site: Site, sites: list[Site] = sites) -> tuple[int, int]:
                 sites.append(site)
                 return (0, site.number) if site.file else (-1, 0)
 
-            describe(kernel, detailed.launch, recorder.origins, place)
-            if shapes:
-                one.shapes = shapes_of(detailed.launch)
+            describe(kernel, ran, i, recorder.origins, place)
+            if shapes and ran.details is not None:
+                one.shapes = shapes_of(ran.details.kernels[i].launch)
             for part, site in zip(kernel.parts, sites, strict=True):
                 if site.file and part.share and stacks:
                     one.stack.append(_line(site, part.calls))

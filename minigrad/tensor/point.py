@@ -12,9 +12,8 @@ from weakref import ref
 import numpy as np
 
 from minigrad.dtype import DType
-from minigrad.engine import leaf_from_numpy, run_again, to_numpy
+from minigrad.engine import by_host, leaf_from_numpy, run_again, to_numpy
 from minigrad.errors import IndexOutOfRange
-from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
@@ -186,8 +185,7 @@ def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
         arrays += evaluate([value], to_numpy)
     if len(node.arg) > 2:
         return None
-    found, = run_host(node.arg, arrays)
-    trace.values[slot] = value = leaf_from_numpy(np.asarray(found), node.dtype, node.device)
+    trace.values[slot] = value = by_host(node, arrays, entry)[0]
     return value
 
 

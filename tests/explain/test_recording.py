@@ -16,6 +16,8 @@ import minigrad
 from minigrad.autograd.node import Node
 from minigrad.engine import plans, records
 from minigrad.explain import Report, log
+from minigrad.explain.dot import dot
+from minigrad.explain.perfetto import trace
 from minigrad.graph import origins
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.allocator import memory_stats
@@ -119,6 +121,34 @@ def test_a_launch_counts_for_the_line_that_asked_for_it(explained) -> None:
     assert launches == {frozenset([6]): 30, frozenset([7]): 30, frozenset([9]): 10, frozenset([10]): 30,
                         frozenset([11]): 30, frozenset([13]): 30, frozenset([14]): 30}
     assert {run.how for run in report.runs if run.number == 9} == {"cached", "replayed"}
+
+
+def test_what_the_host_computes_has_its_time_and_line(explained) -> None:
+    report = explained("""
+        import minigrad
+        x = minigrad.rand(30, 30).realize()
+        w = minigrad.rand(5, 5).requires_grad_()
+        for i in range(8):
+            places = x.argsort().tolist()
+            again = x.argsort().tolist()
+            y = minigrad.fft.fft(x)
+            z = minigrad.linalg.inv(x + minigrad.eye(30))
+            (y.real.sum() + z.sum()).item()
+            w.grad = None
+            minigrad.linalg.det(w.exp()).backward()
+    """)
+    by_host = [k for k in report.kernels if report.plans[k.plan].how == "a function of the host"]
+    assert {(k.name, part.number, part.phase, part.share) for k in by_host for part in k.parts} == {
+        ("argsort", 5, "forward", 1), ("argsort", 6, "forward", 1), ("fft_c2c", 7, "forward", 1),
+        ("linalg_inv_ex", 8, "forward", 1), ("linalg_det", 11, "forward", 1), ("cofactors", 11, "backward", 1)}
+    assert all(k.launches == 8 and k.seconds > 0 for k in by_host)
+    lines = {line.number: line for line in report.lines}
+    for kernel in by_host:
+        part = kernel.parts[0]
+        assert getattr(lines[part.number], part.phase) >= kernel.seconds
+    runs = [run for run in report.runs if run.how == "by the host"]
+    assert {run.number for run in runs} >= {5, 6, 9, 11} and all(run.owners or run.number != 5 for run in runs[:1])
+    assert trace(report)["traceEvents"] and dot(report)
 
 
 def test_modules_are_named(explained) -> None:

@@ -63,6 +63,24 @@ def test_a_replayed_loop_is_seen_as_it_runs() -> None:
     assert seen.replayed and {e.key: e.count for e in p.key_averages()}["minigrad::item"] == 8
 
 
+def test_what_the_host_computes(tmp_path: Path) -> None:
+    x = minigrad.rand(300).realize()
+    with profile(with_stack=True) as p, minigrad.inspect() as seen:
+        for _ in range(4):
+            x.argsort().tolist()
+        minigrad.fft.fft(x).abs().tolist()
+    found = {e.key: e for e in p.key_averages()}
+    assert found["argsort"].count == 4 and found["fft_c2c"].count == 1 and seen.host_calls == 5
+    assert 0 < found["argsort"].cpu_time_total <= found["minigrad::tolist"].cpu_time_total
+    event = next(e for e in kernels(p) if e.name == "argsort")
+    assert event.stack == [f"{Path(__file__).name}({line_of('x.argsort()')}): argsort"]
+
+
+def line_of(text: str) -> int:
+    """The number of the first line of this file that has the text."""
+    return next(i for i, line in enumerate(Path(__file__).read_text().splitlines(), 1) if text in line)
+
+
 def test_the_steps_of_a_schedule() -> None:
     seen: list[dict[str, int]] = []
     with profile(schedule=schedule(wait=1, warmup=1, active=2, repeat=2),
