@@ -112,8 +112,7 @@ _KERNELS = {**{name: f"{name}_vml_cpu" for name in ("erf", "erfc", "erfinv", "lg
             "special_i0e": "i0_vml_cpu", "digamma": "digamma", "amax": "max_values_cpu", "amin": "min_values_cpu",
             "max_all": "max_all", "min_all": "min_all", "searchsorted": "searchsorted_out_cpu", "unique": "unique",
             "unique_dim": "unique_dim", "random_": "random_kernel_cpu",
-            "bernoulli_": "bernoulli_scalar_cpu_", "floor_divide": "div_floor_cpu",
-            "mod": "remainder_cpu", "logsigmoid": "log_sigmoid_cpu",
+            "bernoulli_": "bernoulli_scalar_cpu_", "floor_divide": "div_floor_cpu", "logsigmoid": "log_sigmoid_cpu",
             "bitwise_left_shift": "lshift_cpu", "bitwise_right_shift": "rshift_cpu"}
 _CLAMP = NotImplementedError, "clamp is not supported for complex types"
 _WORDS: dict[str, tuple[type[Exception], str]] = {

@@ -7,9 +7,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from minigrad.dtype import DType, complex128, float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.operands import MixedFunction, all_fitted, broadcast_shapes, fitted_gradient, not_for, result_dtype
@@ -85,9 +87,28 @@ def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
         raise TypeError(f"clamp() received an invalid combination of arguments - got (Tensor, {low}, {high}), but "
                         "expected one of: (Tensor input, Tensor min = None, Tensor max = None), (Tensor input, Number "
                         "min = None, Number max = None)")
-    kinds = {"b": True, "i": 1, "u": 1, "f": 1.0, "c": 1j}
-    dtype = result_dtype((x, *[kinds[v.dtype.kind] if isinstance(v, AnyTensor) else v for v in bounds]))
-    return [v.to(dtype) if isinstance(v, AnyTensor) else v for v in bounds]
+    bounds = tuple([v.item() if isinstance(v, AnyTensor) and v.dtype.kind == "c" else v for v in bounds])
+    kinds = {"b": True, "i": 1, "u": 1, "f": 1.0}
+    dtype = _common(x, *[kinds[v.dtype.kind] if isinstance(v, AnyTensor) else v for v in bounds])
+    return [v.to(dtype) if isinstance(v, AnyTensor) else _stored(v, dtype) if isinstance(v, complex) else v
+            for v in bounds]
+
+
+def _common(x: Tensor, *bounds: Any) -> DType:
+    """The type of the result if bounds are numbers. Floats keep theirs, also beside complex numbers: of these the
+    imaginary part must be 0."""
+    return x.dtype if x.dtype.kind == "f" else result_dtype((x, *bounds))
+
+
+def _stored(bound: Any, dtype: DType) -> Any:
+    return stored(stored(bound, float64) if isinstance(bound, complex) and dtype.kind == "f" else bound, dtype)
+
+
+def _real(bound: Any) -> Any:
+    """The one bound of clamp_min() or clamp_max(), which PyTorch refuses if it is a complex number."""
+    if isinstance(bound, complex):
+        raise refusal("clamp", complex128)
+    return bound
 
 
 def _without_nan(x: LazyBuffer, *instead: LazyBuffer) -> LazyBuffer:
@@ -117,16 +138,18 @@ class Bounds:
         """
         if min is None and max is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-        by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
-        if by_tensor:
-            if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
-                min, max = _as_numbers(self, min, max)
+        kinds = {isinstance(v, AnyTensor) for v in (min, max) if v is not None}
+        if len(kinds) > 1:
+            min, max = _as_numbers(self, min, max)
+        if isinstance(min, AnyTensor) or isinstance(max, AnyTensor):
             if min is not None and max is not None:
                 not_for("b", result_dtype((self, min, max)), "clamp_cpu")
             return _clamp_by(self, min, max).mixed((self, min, max), absent=True)
-        dtype = result_dtype((self, min, max))
+        dtype = _common(self, min, max)
+        if dtype.kind == "c":
+            raise refusal("clamp", dtype)
         not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")
-        return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype, True)
+        return _CLAMP.mixed((self, *[None if v is None else _stored(v, dtype) for v in (min, max)]), dtype, True)
 
     clip = clamp
     clamp_ = in_place(clamp)
@@ -135,14 +158,14 @@ class Bounds:
     @both("clamp_min")
     def clamp_min(self: Tensor, min: Any) -> Tensor:
         """Elements below ``min`` become min."""
-        return self.clamp(min=min)
+        return self.clamp(min=_real(min))
 
     clamp_min_ = in_place(clamp_min)
 
     @both("clamp_max")
     def clamp_max(self: Tensor, max: Any) -> Tensor:
         """Elements above ``max`` become max."""
-        return self.clamp(max=max)
+        return self.clamp(max=_real(max))
 
     clamp_max_ = in_place(clamp_max)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.keeps import OWN
 from minigrad.autograd.node import kind
-from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -63,10 +62,8 @@ _DIV.from_number.node = _DIV.from_complex.node = kind("MulBackward0", keeps=((OW
 _FLOOR_DIVIDE = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored, name="floor_divide")
 _FLOORDIV = Quotient(Op.FLOORDIV, "DivBackward2", formula=floored)
 _TRUNCDIV = Quotient("TRUNCDIV", "DivBackward2", formula=truncated)
-_REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1",
-                       formula=remainder)
-_REMAINDER.from_number.node = kind("NotImplemented", refusing_some((
-    (0, "derivative for aten::remainder is not implemented"),)))  # of a number by a Tensor
+_REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "NotImplemented", formula=remainder,
+                       name="remainder")
 _FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
 
 

@@ -83,7 +83,7 @@ def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
     the others get 0 even if g is infinite; without, they get g·0, and 0 / 0 if none equals the result, as in PyTorch.
     The result of a half type has been rounded, as have the elements."""
     x, out, g = inputs[0], outputs[0], grads[0]
-    if g is None or (nan and not axes):
+    if g is None:
         return (g,)
     kept = without(x.shape, axes, True)
     mask = x.binary(Op.EQ, out.reshape(kept).expand(x.shape))

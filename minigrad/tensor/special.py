@@ -331,7 +331,7 @@ def _logit_slope(inputs: Any, outputs: Any, grads: Any, eps: float | None) -> An
     low, high, outside = (0.0, 1.0, math.nan) if eps is None else (eps, 1.0 - eps, 0.0)
 
     def known(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
-        v = Value(x)
+        v = Value(x) + 0.0  # at -0.0 the slope is that at 0
         return choose(~(v < low) & ~(v > high) & v.equals(v), Value(g) / (v * (1.0 - v)), outside).lazy
 
     return slope(known)(inputs, outputs, grads)

@@ -214,3 +214,42 @@ def test_medians_of_nothing(name: str, dtype: str) -> None:
                                     ("float16", "float32"), ("int64", "float32")])
 def test_dtypes_of_special_functions(name: str, dtypes: tuple[str, str]) -> None:
     same(lambda m: getattr(m.special, name)(*[m.ones(1, dtype=getattr(m, dtype)) for dtype in dtypes]).dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "bool", "complex64"])
+@pytest.mark.parametrize("bounds", [
+    "-0.5 + 0j", "-0.5 + 2j", "None, 0.5 + 0j", "0, 0.5 + 0j", "True, 1 + 1j", "max=0.5 + 0j", "float('nan') + 0j",
+    "1e300 + 0j", "m.tensor(-0.5 + 0j), 0.5", "-1.0, m.tensor(-0.5 + 0j)", "-1.0, m.tensor(-0.5 + 1j)",
+    "m.tensor(-0.5 + 0j), 0.5 + 0j", "m.tensor(-0.5), 0.5 + 0j", "m.tensor([-0.5 + 0j])", "m.tensor(-0.5 + 0j)"])
+def test_complex_bounds(bounds: str, dtype: str) -> None:
+    """A float takes those whose imaginary part is 0, if they are numbers, or 0-d beside a number."""
+    same(lambda m: eval(f"m.clamp(m.tensor([0, 1], dtype=m.{dtype}), {bounds})", {"m": m}), words=False)
+
+
+def test_the_one_bound_of_clamp_min_is_not_complex() -> None:
+    for call in (lambda m: m.ones(2).clamp_min(0.5 + 0j), lambda m: m.ones(2).clamp_max_(0.5 + 0j),
+                 lambda m: m.ones(2, dtype=m.int64).clamp(0, 2j)):
+        same(call)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+@pytest.mark.parametrize("name", ["median", "nanmedian", "max", "min", "amax"])
+def test_slopes_of_the_largest_are_those_of_what_was_written_into_data(name: str, shape: tuple[int, ...]) -> None:
+    def slope(m: Any) -> Any:
+        x = m.full(shape, 2.0, requires_grad=True)
+        y = x * 1
+        z = getattr(y, name)()
+        y.data.add_(1)
+        z.backward()
+        return x.grad
+
+    same(slope)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_the_slope_of_logit_at_both_zeros_is_infinite(dtype: str) -> None:
+    def slope(m: Any) -> Any:
+        x = m.tensor([-0.0, 0.0, 1.0, -0.5, NAN], dtype=getattr(m, dtype), requires_grad=True)
+        return m.autograd.grad(m.special.logit(x).sum(), x)[0]
+
+    same(slope)
