@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import minigrad  # noqa: E402
+from tools.fuzz.changes import OTHER_KERNELS  # noqa: E402
 from tools.fuzz.known import kind_of  # noqa: E402
-from tools.fuzz.program import Program, _as_returned  # noqa: E402
+from tools.fuzz.program import Program, _as_returned, compare  # noqa: E402
 from tools.fuzz.ties import InOrder  # noqa: E402
 
 
@@ -174,6 +175,28 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("a step after a rounding", ("v1 = L.tensor([2.0], dtype=L.float64)", "v2 = L.sinc(v1)", "v3 = 1 / v2")),
     ("a step after a rounding", (
         "v1 = L.nn.functional.gelu(L.tensor([-7.6875, 1.0]))", "v2 = v1.view(-1)", "v1.pow_(v2)")),
+    ("a step after a rounding", (
+        "v1 = L.tensor([[-2.0, 1e20, 1.5], [2.0, 0.75, -1.0], [0.0, -1.75, -0.25]], dtype=L.float64).requires_grad_()",
+        "v2 = v1.diff(dim=-1).contiguous().flip(-2)", "v2.sum().abs().backward()")),
+    ("a step after a rounding", (
+        "v1 = L.tensor([1.0, 1.25], dtype=L.float32).requires_grad_()", "v2 = L.sinc(v1)", "v3 = L.log2(v2)",
+        "v3.sum().abs().backward()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([0.0], dtype=L.float64).requires_grad_()",
+        "v2 = L.func.grad(lambda t: (t.prod(dim=-1, dtype=L.float64, keepdim=True)).sum())(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([[0.75, -1.25, -2.0]], dtype=L.float64).requires_grad_()",
+        "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)", "v2[:, :2].sum().abs().backward()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([-3.0, 3.75], dtype=L.float64).requires_grad_()",
+        "v2 = L.atan2(v1, L.tensor([2.65, 3.141], dtype=L.bfloat16))", "v2.sum().abs().backward()")),
+    ("conjugates are copies", (
+        "v0 = L.ones(2, 3, dtype=L.float64)",
+        "v1 = L.func.jvp(lambda t: L.pow(t, L.tensor(complex(-0.5, 1.25), dtype=L.complex128)), (v0,), (v0 * 4,))[1]",
+        "v2 = v1.conj()", "v2.mul_(2)")),
+    ("complex numbers that are not there", (
+        "v1 = L.func.jacfwd(lambda t: t.var(dim=0, keepdim=True))(L.tensor(3.75, dtype=L.bfloat16).to(L.float16))",
+        "v2 = L.complex(v1, v1)")),
     ("errors that depend on values", ("v1 = L.ones(2, 3)", "v1[:, L.tensor([0, 1, 5])] = L.tensor([2.0])")),
 ])
 def test_kinds(name: str, lines: tuple[str, ...]) -> None:
@@ -332,6 +355,69 @@ def test_turns_of_a_logarithm_are_told_from_a_wrong_angle() -> None:
     for library, expected in ((Turned(), "what PyTorch's kernels disagree about"), (Off(), "")):
         lines = ["v1 = L.tensor([0.5 + 1j, 2 + 8j])", "v2 = L.clone(v1.logcumsumexp(0))"]
         assert kind_of(Program(lines), torch, library) == expected
+
+
+def test_what_is_made_in_place_of_turned_logarithms_is_told_from_a_wrong_value() -> None:
+    class Turned(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x + 2j * math.pi) if name == "clone" else super().__getattr__(name)
+
+    lines = ["v1 = L.tensor([0.5 + 1j, 2 + 8j])", "v2 = L.clone(v1.logcumsumexp(0))", "v3 = L.sgn(v2)",
+             "v3.index_fill_(0, L.tensor([1]), 1 - 2j)", "v3.mul_(2)"]
+    assert kind_of(Program(lines), torch, Turned()) == "what PyTorch's kernels disagree about"
+    for at, mistake in ((2, "v3 = L.neg(L.sgn(v2))"), (3, "v3.copy_(L.neg(v3))")):
+        assert kind_of(Program([*lines[:at], mistake, *lines[4:]]), torch, Turned()) == ""
+
+
+@pytest.mark.parametrize(("name", "call", "x"), [
+    ("sinc", "L.sinc(t)", [-0.0, 1e-20, -2.5]),
+    ("copysign", "L.copysign(t, L.tensor([1.0, -0.5, 2.0]))", [0.0, -0.0, 2.0]),
+    ("mish", "L.nn.functional.mish(t)", [1e20, 300.0, 1.0]), ("angle", "L.angle(t * 1j)", [0.0, 2.0, -1.0]),
+    ("sgn", "L.sgn(t * 1j).imag", [0.0, 2.0, -1.0]),
+    ("cosine_similarity", "L.nn.functional.cosine_similarity(t[:, None], t[:, None] - 0.5, dim=-1)", [0.0, 2.0, 0.0])])
+def test_a_slope_of_a_slope_is_told_from_a_wrong_one(name: str, call: str, x: list[float]) -> None:
+    """PyTorch's is NaN. The mistake adds a square, by which neither the value nor the slope at 0 changes."""
+    class Functions:
+        def __init__(self, plain: Any) -> None:
+            self.plain = plain
+
+        def __getattr__(self, asked: str) -> Any:
+            found = getattr(self.plain, asked)
+            if asked != name:
+                return Functions(found) if asked in ("nn", "functional") else found
+            return lambda t, *given, **named: found(t, *given, **named) + (
+                (t * t).abs() if t.ndim == 1 else (t * t).sum(-1)) * (1e-3j if name == "sgn" else 1e-3)
+
+    class Other(Functions):
+        Tensor = minigrad.Tensor
+
+        def __init__(self) -> None:
+            super().__init__(minigrad)
+
+    lines = [f"v1 = L.tensor({x}, dtype=L.float64).requires_grad_()",
+             f"v2 = L.func.grad(lambda t: ({call}).sum())(v1)", "(v2 * v2.detach()).sum().abs().backward()"]
+    assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program(lines), torch, Other()) == ""
+
+
+def test_the_kernel_of_one_element_is_the_reference() -> None:
+    """That of many has another slope of logit() at -0.0."""
+    program = Program(["v1 = L.tensor([[-0.0, 0.5] * 32], dtype=L.bfloat16).requires_grad_()",
+                       "v2 = L.special.logit(v1)", "v2.backward(L.ones(1, 64, dtype=L.bfloat16))"])
+    assert compare(program, torch, minigrad) is not None
+    assert compare(program, torch, minigrad, (OTHER_KERNELS,)) is None
+
+
+def test_the_sign_of_a_sum_that_cancels_is_told_from_a_wrong_slope() -> None:
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x.detach() + (x - x.detach()) * 3) if name == "clone" else getattr(minigrad, name)
+
+    lines = ["v1 = L.tensor([1e20, 0.75, -1e20, -3.25], dtype=L.float64).requires_grad_()", "v2 = L.clone(v1)",
+             "v2.sum().abs().backward()"]
+    assert kind_of(Program(lines), torch, Other()) == ""
+    lines[0] = "v1 = L.tensor([1e20, 0.75, -1e20, 3.25], dtype=L.float64).requires_grad_()"
+    assert kind_of(Program(lines), torch, Other()) == ""
 
 
 def test_what_rounds_magnify_is_told_from_a_mistake() -> None:

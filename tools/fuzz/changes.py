@@ -110,19 +110,19 @@ def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
     return restore
 
 
-UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.)?\w+)\((v\d+|t)\)(?=$|[),])")
+UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+)\((v\d+|t)\)(?=$|[),])")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
-DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
-LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
+BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
+                       r"(digamma|log_ndtr|sinc|mish|copysign|atan2|angle|sgn|cosine_similarity)\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((DIGAMMA, r"\1digamma("), (LOG_NDTR, "log_ndtr("), (LOGS, r"= running_logs(\1, \2)"),
+    for pattern, text in ((BY_SLOPES, r"\1slopes.\2("), (LOGS, r"= running_logs(\1, \2)"),
                           (NORM, r"standardised(\1)"), (UNARY, r"\1one_by_one(\2, \3)")):
         line = pattern.sub(text, line)
     return by_place(line)

@@ -184,27 +184,52 @@ CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\(|\[.*\] [-+*]?
 GUARD = re.compile(r"if (.*?): ")
 
 
-def is_of_our_operands(failure: Failure) -> bool:
+def is_of_our_operands(failure: Failure, asked: str = "") -> bool:
     """The statement that made the value gives what it gives here, if the reference runs it on what we had before: that
-    is what the reference had, but for roundings, or differs itself, and so must be of a kind."""
+    is what the reference had, but for roundings, or differs itself, and so must be of a kind. A statement in place
+    has the value before it among its operands: what made that is looked at in the same way. ``asked``: the variable on
+    the same memory that is judged by this one, and so says nothing for it."""
     place, reference = failure.mismatch.place, failure.reference
     program = replace(failure.program, jit=False, beside=None)
     lines = program.lines * program.rounds if failure.mismatch.raised is None else []
     made = [i for i, line in enumerate(lines) if (found := CHANGED.match(line)) and found[1] == place]
     written = _written_through(lines[made[-1] + 1:], run(program, reference)[0], place) if made else place
     if written != place:
-        return is_of_our_operands(replace(failure, mismatch=replace(failure.mismatch, place=written)))
+        return is_of_our_operands(replace(failure, mismatch=replace(failure.mismatch, place=written)), place)
+    differing = {other.place for other in compare_all(failure.program, reference, failure.library, failure.changes)}
+    end: dict[str, Any] = {}
+    until: int | None = None
     while made:
         at, line = made[-1], lines[made.pop()]
         names = names_of_round(reference, at // len(program.lines), program.rounds)
-        if (guard := GUARD.match(line)) is None or eval(guard[1], names):  # the program is our own text
-            break
-    else:
-        return False
-    read = NAME.findall(line[assigned.end():] if (assigned := MADE.match(line)) else line)
+        if (guard := GUARD.match(line)) is not None and not eval(guard[1], names):  # the program is our own text
+            continue
+        read = NAME.findall(line[assigned.end():] if (assigned := MADE.match(line)) else line)
+        given = _given(failure, program, place, read, (at, until))
+        if given is None:
+            return False
+        (ours, later), (theirs, _) = given
+        end = later if until is None else end
+        changed = [found[1] for line in lines[at:] if (found := CHANGED.match(line))]
+        judged = [name for name in read if name in differing and name not in (asked, *changed)
+                  and not difference(ours.get(name), end.get(name))[0]]
+        left = {name for name in read if name not in judged and difference(ours.get(name), theirs.get(name))[0]}
+        if left != {place} or assigned is not None:
+            return not left
+        until = at
+    return False
+
+
+def _given(failure: Failure, program: Program, place: str, read: list[str], steps: tuple[int, int | None],
+           ) -> list[tuple[dict[str, Any], dict[str, Any]]] | None:
+    """Of both libraries the variables before a statement and those before a later one, or in the end; None if the
+    reference does not give what was there on what was there before, or gives the same for both."""
+    reference, (at, until) = failure.reference, steps
+    line = (program.lines * program.rounds)[at]
+    names = names_of_round(reference, at // len(program.lines), program.rounds)
     given, made_of = [], []
     for library, changes in ((failure.library, ()), (reference, failure.changes)):
-        before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, None)]
+        before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, until)]
         with suppress(RuntimeError):  # some may not be read
             operands = {name: copied(before[name], reference) for name in read if name in before}
             failed = step(line, scope_of(reference) | names, operands)
@@ -212,11 +237,4 @@ def is_of_our_operands(failure: Failure) -> bool:
             if not failed and not any(difference(other, value)[0] for other in seen):
                 given.append((before, later[-1]))  # else it depends on more than numbers, or was changed later
                 made_of.append(value)
-    if len(given) < 2 or not difference(*made_of)[0]:
-        return False
-    (ours, end), (theirs, _) = given
-    differing = {other.place for other in compare_all(failure.program, reference, failure.library, failure.changes)}
-    changed = [found[1] for line in lines[at:] if (found := CHANGED.match(line))]
-    judged = [name for name in read if name in differing and name not in changed
-              and not difference(ours.get(name), end.get(name))[0]]
-    return not any(difference(ours.get(name), theirs.get(name))[0] for name in read if name not in judged)
+    return given if len(given) == 2 and difference(*made_of)[0] else None

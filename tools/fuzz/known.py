@@ -21,6 +21,7 @@ import numpy as np
 
 from tools.fuzz.changes import COPIES, OTHER_KERNELS, READ_BEFORE, ROW_MAJOR, UNTRACKED, UNWRITTEN, WITHOUT_GAPS
 from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
     Mismatch,
@@ -59,13 +60,13 @@ def known(failure: Failure, differing: list[Mismatch]) -> str:
     if kind and (failure.mismatch.raised is not None  # else all other values that differ must be of a kind
                  or all(_direct(replace(failure, mismatch=other)) for other in differing[1:])):
         return kind
-    places = [other.place for other in differing]
+    before = list(map(str, differing))
     for row in KNOWN:
         if row.change is None or row.change in failure.changes:
             continue
         changes = (*failure.changes, row.change)
         left = compare_all(program, reference, library, changes)
-        if not left or ([other.place for other in left] != places
+        if not left or (list(map(str, left)) != before
                         and known(replace(failure, mismatch=left[0], changes=changes), left)):
             return row.name
     changing = [(row.name, row.change) for row in KNOWN if row.change not in (None, *failure.changes)]
@@ -147,9 +148,10 @@ def _apart(t: Any, unit: float) -> None:
 ROUNDINGS = (
     _moving_gradients(16.0), _moving_gradients(-16.0), _moving(lambda t, unit: t.mul_(1 + 4 * unit)),
     _moving(lambda t, unit: t.mul_(1 - 4 * unit)), _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
+    _moving(lambda t, unit: t.mul_(t.abs() > 4 * unit)),
     _moving(lambda t, unit: t.masked_fill_(t.abs() <= 4096 * unit, 0.0)),
     _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), _moving(_apart),
-    *[_shaking(k) for k in range(6)])
+    *[_shaking(k) for k in range(12)])
 
 
 def _with_parts(real: float, imag: float) -> Change:
@@ -204,13 +206,37 @@ def _repeats(t: Any) -> bool:
 
 
 def _is_half(failure: Failure) -> bool:
-    """Our words, and a float16 Tensor in the statement."""
+    """Our words, and a float16 Tensor in the statement, or what is one here and another in the reference, if that is
+    known."""
     ours = (failure.mismatch.raised or (failure.mismatch.how,))[0]
     anywhere = failure.program.jit or failure.mismatch.raised is None  # of the round, or of what led to a value
     statement = str(failure.program) if anywhere else failure.mismatch.place
-    return ours.startswith("NotImplementedError") and "complex32 is a name only" in ours and (
-        "L.float16" in statement
-        or any(str(t.dtype).rpartition(".")[2] in ("float16", "complex32") for t in failure.tensors()))
+    if not ours.startswith("NotImplementedError") or "complex32 is a name only" not in ours:
+        return False
+    halves = "L.float16" in statement or any(
+        str(t.dtype).rpartition(".")[2] in ("float16", "complex32") for t in failure.tensors())
+    return halves or _is_half_here(failure)
+
+
+def _is_half_here(failure: Failure) -> bool:
+    """Whether what the statement names differs in its dtype, which is float16 here, in another known way."""
+    named = NAME.findall(failure.mismatch.place)
+    others = [other for other in compare_all(failure.program, failure.reference, failure.library, failure.changes)
+              if other.place in named and other.how.startswith("dtype float16, ")]
+    return bool(others) and all([is_of_another_way(replace(failure, mismatch=other)) for other in others])
+
+
+SUMS = re.compile(r"(v\d+|\(v\d+ \* v\d+\.detach\(\)\))\.sum\(\)\.abs\(\)")
+SIGNS = [Change(lambda line, sign=sign: SUMS.sub(rf"settled(\1, {sign}).abs()", line))  # type: ignore[misc]
+         for sign in (0, 1, -1)]
+
+
+def _is_of_a_sign(failure: Failure) -> bool:
+    """Nothing differs in this place if a sum with which a backward begins, of which roundings are all that is left, has
+    another sign."""
+    return failure.mismatch.raised is None and bool(SUMS.search(str(failure.program))) and any(
+        all([other.place != failure.mismatch.place for other in compare_all(
+            failure.program, failure.reference, failure.library, (*failure.changes, sign))]) for sign in SIGNS)
 
 
 def _is_repeated(failure: Failure) -> bool:
@@ -373,15 +399,17 @@ KNOWN: tuple[Known, ...] = (
           "complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
           "depends on the order of adding, in mode() of rows with NaN, which depends on where NaN is, in which of "
           "equal elements sort(), topk(), kthvalue(), median(), mode() and quantile() take, in prod() whose "
-          "partial products overflow, in slopes of digamma(), which "
-          "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
-          "which have none; and the derivatives that "
+          "partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes of "
+          "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
+          "below 0, which have none, of logit() at -0.0, and of atan2() by a half type; in slopes of slopes, which are "
+          "NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far above it of mish(); and the "
+          "derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
           lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
           OTHER_KERNELS),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
-          "place, or it is ours if the step is made from what stood here.",
-          lambda failure: depends(failure, ROUNDINGS) or is_of_our_operands(failure)),
+          "place, or if a sum that cancels has another sign, or it is ours if the step is made from what stood here.",
+          lambda failure: _is_of_a_sign(failure) or depends(failure, ROUNDINGS) or is_of_our_operands(failure)),
 )

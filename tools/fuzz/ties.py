@@ -74,7 +74,8 @@ class InOrder:
         return rows.gather(dim, at).squeeze(dim), at.squeeze(dim)
 
     def _largest_first(self, x: Any, named: dict[str, Any], *plain: Any) -> Any:
-        """``x.prod()``, one factor after the other: if a product may overflow on its way to 0, this one does."""
+        """``x.prod()``, one factor after the other: if a product may overflow on its way to 0, this one does. The slope
+        of one factor is on the tape, in PyTorch only where it is not 0."""
         dim = plain[0] if plain else named.get("dim")
         whole = x.prod(*plain, **named)
         if not whole.is_floating_point() and not whole.is_complex():
@@ -85,4 +86,6 @@ class InOrder:
         first, *others = rows.gather(0, rows.abs().argsort(0, descending=True)).to(whole.dtype).unbind(0)
         for factor in others:
             first = first * factor
+        if not others:  # the slope is 1, and on the tape
+            first = first + first.masked_fill(~first.isfinite(), 0) ** 2 * 0
         return first.reshape(whole.shape)

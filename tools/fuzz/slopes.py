@@ -1,0 +1,90 @@
+"""Stage: tests. In: a library. Out: some of its functions by other formulas, whose slopes, and the slopes of these,
+have all their digits, or are numbers where PyTorch's formulas divide by 0 before they leave out what was divided.
+Next: ``program.py``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class Slopes:
+    """The functions, by name."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+
+    def digamma(self, x: Any) -> Any:
+        """Its slope is the sum of 1 / (x + k)^2 to the last digits, and infinite at its poles."""
+        library = self.library
+        if not x.is_floating_point():
+            return library.digamma(x)
+        at, one = x.detach().double(), library.ones((), dtype=library.float64)
+        turned = library.special.zeta(one * 2, 1 - at)
+        slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
+                              (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
+        pole = (at == at.round()) & (at < 0) & at.isfinite()
+        slope = slope.masked_fill(pole, math.inf).to(x.dtype)
+        plain, endless = (x == 0) | ~x.isfinite(), slope.isinf()
+        moved = (x - x.detach()).masked_fill(plain, 0)  # it is 0, and so is its root, whose slope is infinite
+        bent = moved * moved * library.polygamma(2, at).to(x.dtype).masked_fill(plain | endless, 0) / 2
+        moved = library.where(endless, moved.masked_fill(~endless, 1).sqrt(),
+                              moved * slope.masked_fill(endless, 0) + bent)
+        return library.where(plain, library.digamma(x.masked_fill(~plain, 1)), library.digamma(x.detach()) + moved)
+
+    def log_ndtr(self, x: Any) -> Any:
+        """Far below 0 by a formula whose slope cancels no digits: it is -x - 1 / x."""
+        far = x < -100
+        near, below = x.masked_fill(far, 0), x.masked_fill(~far, -100)
+        tail = -below * below / 2 - (-below).log() - math.log(2 * math.pi) / 2
+        return self.library.where(far, tail, self.library.special.log_ndtr(near))
+
+    def sinc(self, x: Any) -> Any:
+        """Near 0 by its series."""
+        whole = self.library.sinc(x)
+        if not x.is_floating_point():
+            return whole
+        near = x.abs() < 0.05
+        square = (x.masked_fill(~near, 0).double() * math.pi) ** 2
+        series = sum((-square) ** k / math.factorial(2 * k + 1) for k in range(6))
+        return self.library.where(near, series.to(x.dtype), self.library.sinc(x.masked_fill(near, 1)))
+
+    def mish(self, x: Any) -> Any:
+        """Far above 0 it is x."""
+        far = x > 80
+        return self.library.where(far, x, self.library.nn.functional.mish(x.masked_fill(far, 0)))
+
+    def copysign(self, x: Any, y: Any) -> Any:
+        """At 0, where its slope is 0, it is constant."""
+        if not hasattr(x, "detach") or not x.is_floating_point():
+            return self.library.copysign(x, y)
+        return self._still(lambda x: self.library.copysign(x, y), x)
+
+    def atan2(self, y: Any, x: Any) -> Any:
+        """In the type of the result: PyTorch's slope has a square of x in its own."""
+        common = self.library.result_type(y, x)
+        return self.library.atan2(*[t.to(common) if hasattr(t, "detach") and t.is_floating_point() else t
+                                    for t in (y, x)])
+
+    def angle(self, x: Any) -> Any:
+        """As copysign()."""
+        return self._still(self.library.angle, x) if x.is_complex() else self.library.angle(x)
+
+    def sgn(self, x: Any) -> Any:
+        """As copysign()."""
+        return self._still(self.library.sgn, x) if x.is_complex() else self.library.sgn(x)
+
+    def cosine_similarity(self, x: Any, y: Any, dim: int) -> Any:
+        """The norm of a vector of zeros is constant."""
+        library = self.library
+
+        def unit(t: Any) -> Any:
+            zero = (t == 0).all(dim, keepdim=True)
+            size = library.linalg.vector_norm(t.masked_fill(zero, 1), 2, dim, True).masked_fill(zero, 0)
+            return t / (size + (size.clamp_min(1e-8) - size).detach())
+
+        return (unit(x) * unit(y)).sum(dim)
+
+    def _still(self, function: Any, x: Any) -> Any:
+        zero = x == 0
+        return self.library.where(zero, function(x.detach()), function(x.masked_fill(zero, 1)))
