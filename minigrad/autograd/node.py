@@ -105,7 +105,7 @@ class Node(Watching):
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """Where the gradients go on: ``(node, output number)`` for each input, also for numbers that PyTorch makes
         Tensors of; a leaf ends in ``AccumulateGrad``."""
-        inputs = len(self.body.params)
+        inputs = 0 if self.keeps is None else len(self.body.params)
         numbers = inputs - len(self.edges) if self.keeps is not None and len(self.keeps) == inputs else 0
         return tuple([(None, 0) if e is None else e if type(e) is tuple else (AccumulateGrad(e), 0)
                       for e in (*self.edges, *[None] * numbers)])

@@ -114,6 +114,24 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("gradients that lead nowhere", (
         "v1 = L.ones(3).requires_grad_()", "with L.no_grad(): v2 = v1.reshape(3)", "with L.no_grad(): v2.floor_()",
         "v3 = v2 * v2")),
+    ("gradients that lead nowhere", (
+        "v1 = L.tensor([0.0]).requires_grad_()", "v2 = L.func.grad(lambda t: t.prod(dim=-1).sum())(v1)")),
+    ("gradients that lead nowhere", (
+        "v1 = L.tensor([2.0]).requires_grad_()", "v2 = v1 // 0.5",
+        "v3 = L.func.jacrev(lambda t: t.prod(dim=-1, keepdim=True))(v2 * 0)")),
+    ("gradients that lead nowhere", (
+        "v1 = L.zeros((0, 1)).requires_grad_()", "v2 = L.func.grad(lambda t: t.cummax(1)[0].sum())(v1)")),
+    ("gradients that lead nowhere", (
+        "v1 = L.ones(2, 3)", "v2 = v1[2:3]", "v3 = L.tensor(0.0).requires_grad_()", "v1.lerp_(v3[...], 0.25)",
+        "v4 = L.autograd.grad(v2.sum().abs(), v3, create_graph=True)[0]")),
+    ("refusals that nobody means", (
+        "v1 = L.tensor([[2.0, 1.0], [0.5, -1.0]]).requires_grad_()",
+        "v2 = L.func.grad(lambda t: L.cdist(t, t).sum())(v1)", "v2.sum().backward()")),
+    ("errors that depend on values", (
+        "v1 = L.ones(2).requires_grad_()", "v2 = L.ones(2).requires_grad_() // 0.5", "v2[...] += v1",
+        "v2.sum().backward()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor(2.0).requires_grad_()", "v2 = L.func.jacrev(lambda t: t.softmax(0))(v1)", "v2[...] = -1")),
     ("memory that overlaps", (
         "v1 = L.ones(2, 3).requires_grad_()", "v2 = v1 * 2", "v3 = v2.expand(2, -1, -1)", "v3.zero_()",
         "v2.sum().backward()")),
@@ -427,6 +445,24 @@ def test_what_rounds_magnify_is_told_from_a_mistake() -> None:
              "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)", "v1.grad = None"]
     assert kind_of(Program(lines, rounds=22), torch, minigrad) == "a step after a rounding"
     assert kind_of(Program([*lines, "v3 = L.neg(v1)"], rounds=22), torch, Wrong()) == ""
+
+
+def test_a_lost_history_is_told_from_one_that_leads_nowhere() -> None:
+    class Losing(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: minigrad.neg(x.detach())) if name == "neg" else getattr(minigrad, name)
+
+    lines = ["v1 = L.tensor([0.0]).requires_grad_()", "v2 = L.neg(v1)"]
+    assert kind_of(Program(lines), torch, Losing()) == ""
+    assert kind_of(Program([lines[0], "v2 = L.neg(L.sign(v1))"]), torch, Losing()) == "gradients that lead nowhere"
+
+
+def test_what_a_backward_that_raises_has_reached_is_told_from_a_wrong_gradient() -> None:
+    lines = ["v1 = L.ones(2).requires_grad_()", "v2 = L.ones(2).requires_grad_() // 0.5", "v2[...] += v1"]
+    stopped = "v2.sum().backward()"
+    wrong = ["v3 = L.ones(2).requires_grad_()", "v4 = L.neg(v3) * v3", "v4.sum().backward()"]
+    assert kind_of(Program([*lines, stopped]), torch, minigrad) == "errors that depend on values"
+    assert kind_of(Program([*lines, stopped, *wrong]), torch, Wrong()) == ""
 
 
 def test_a_view_that_must_not_be_asked_is_compared_as_it_is() -> None:

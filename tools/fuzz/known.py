@@ -293,6 +293,34 @@ def _is_internal(failure: Failure) -> bool:
         "ZeroTensors are immutable")])
 
 
+def _lacks_derivative(failure: Failure) -> bool:
+    """The reference has no derivative of an op's derivative, and says so; there is one here."""
+    ours, theirs = failure.mismatch.raised or ("", "")
+    return not ours and LACKING.match(theirs) is not None
+
+
+LACKING = re.compile(r"NotImplementedError: the derivative for '_\w+_backward' is not implemented")
+
+
+def _reached_more(failure: Failure) -> bool:
+    """A backward raises in both, after one of them has added to the gradient of a leaf; without it nothing differs."""
+    name, _, gradient = failure.mismatch.place.partition(".")
+    program, count = failure.program, len(failure.program.lines)
+    if not gradient or failure.mismatch.raised is not None or program.jit:
+        return False
+    both = zip(run(program, failure.library)[1], failure.theirs()[1], strict=True)
+    stopped = [i for i, (a, b) in enumerate(both) if a and b and ".backward(" in program.lines[i % count]]
+    left = [line for n, line in enumerate(program.lines) if n not in [i % count for i in stopped]]
+    if not stopped or compare_all(replace(program, lines=left), failure.reference, failure.library, failure.changes):
+        return False
+
+    def reached(library: Any, changes: tuple[Change, ...], at: int) -> bool:
+        before, after = [run(program, library, changes=changes, steps=n)[0][name].grad for n in (at, at + 1)]
+        return bool(difference(after, before)[0])
+
+    return any([reached(failure.library, (), at) != reached(failure.reference, failure.changes, at) for at in stopped])
+
+
 def _comes_late(failure: Failure) -> bool:
     """The reference raises; we do so as soon as values are known: with the same words, or the elements that a
     masked_scatter() lacks are found missing."""
@@ -330,20 +358,44 @@ def _is_product(failure: Failure) -> bool:
 
 
 def _leads_nowhere(failure: Failure) -> bool:
-    """The reference's value is a view that is on no tape, or an integer or bool, but says that it requires a gradient,
-    and all else agrees."""
-    if not failure.mismatch.how.startswith("requires_grad False"):
+    """One of the two says that a value requires a gradient, and all else agrees: the reference, of a view that is on no
+    tape, or of an integer or bool; or either, and all gradients that lead on from there are 0."""
+    if not failure.mismatch.how.startswith("requires_grad"):
         return False
-    place, reference = failure.mismatch.place, failure.reference
-    ours: Any = run(failure.program, failure.library)[0].get(place)
-    theirs: Any = run(failure.program, reference, changes=failure.changes)[0].get(place)
+    name, _, gradient = failure.mismatch.place.partition(".")
+    program, library, reference = failure.program, failure.library, failure.reference
+    made = [i for i, line in enumerate(program.lines * program.rounds) if (
+        changed := CHANGED.match(line)) and changed[1] == name and not gradient and not program.jit]
+    steps = made[-1] + 1 if made else None  # later statements may change what backward reads
+    runs = run(program, library, steps=steps)[0], run(program, reference, changes=failure.changes, steps=steps)[0]
+    found: list[Any] = [variables.get(name) for variables in runs]
+    ours, theirs = [getattr(value, "grad", None) for value in found] if gradient else found
     with suppress(RuntimeError):  # some must not be asked
         differs, _ = difference(copied(ours, reference), copied(theirs, reference))
         if not isinstance(theirs, reference.Tensor) or differs:
             return False
         exact = not theirs.is_floating_point() and not theirs.is_complex()
-        return exact or _is_untracked(theirs)
+        if not ours.requires_grad and (exact or _is_untracked(theirs)):
+            return True
+        return _ends_in_zeros(ours, library) if ours.requires_grad else _ends_in_zeros(theirs, reference)
     return False
+
+
+def _ends_in_zeros(t: Any, library: Any) -> bool:
+    """Whether all gradients of a Tensor, by the leaves that it was computed from, are 0 or refused, or it has no
+    elements."""
+    leaves, stack, seen = [], [t.grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            leaves += [node.variable] if hasattr(node, "variable") else []
+            stack += [below for below, _ in node.next_functions]
+    try:
+        found = library.autograd.grad(t, leaves, library.ones_like(t), allow_unused=True) if leaves else ()
+    except RuntimeError as error:
+        return "is not implemented" in str(error)
+    return not t.numel() or (t.grad_fn is not None and not any([g is not None and numbers(g).any() for g in found]))
 
 
 def _is_untracked(view: Any) -> bool:
@@ -372,7 +424,8 @@ KNOWN: tuple[Known, ...] = (
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
           "another runs, since an operand has one element or gaps, the dtype is not refused, or it alone is. An error "
           "whose words ask for a report, or call themselves internal, is PyTorch's alone, and so is that of kron() of "
-          "an operand with gaps.", lambda failure: _is_not_run(failure) or _is_internal(failure),
+          "an operand with gaps, and of derivatives of a derivative, as cdist() has them, that it lacks.",
+          lambda failure: _is_not_run(failure) or _is_internal(failure) or _lacks_derivative(failure),
           WITHOUT_GAPS),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
@@ -385,11 +438,13 @@ KNOWN: tuple[Known, ...] = (
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
-          "an integer or bool in which a value was written that requires one; neither can have one.", _leads_nowhere,
+          "an integer or bool in which a value was written that requires one; neither can have one. Of gradients "
+          "whose own gradients are all 0, one of the two may say that they require none.", _leads_nowhere,
           UNTRACKED),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
-          "written.", _comes_late, UNWRITTEN),
+          "written. Which leaves have their gradients when a backward raises depends on its order.",
+          lambda failure: _comes_late(failure) or _reached_more(failure), UNWRITTEN),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
           "are in row-major order, also those of which local_response_norm() makes a view.",
           change=ROW_MAJOR),

@@ -28,10 +28,11 @@ class Plainly:
         return (function(x),)
 
     def jacrev(self, function: Function) -> Function:
-        """The Jacobian, one element of the result after another."""
+        """The Jacobian, one element of the result after another. As that of ``func`` it is the only part of a split."""
         def rows(x: Any) -> Any:
             found, y = self._gradients(function, x, self._basis, self.by_rows)
-            return self._tied(x, self._stacked(found, (*y.shape, *x.shape), x))
+            whole = self._stacked(found, (y.numel(), *x.shape), x)
+            return self._tied(x, whole.split(max(y.numel(), 1))[0].reshape((*y.shape, *x.shape)))
 
         return rows
 

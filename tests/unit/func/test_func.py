@@ -375,3 +375,9 @@ def test_vmap_watches_its_operands_and_results():
                     z.sum().backward()
             else:
                 z.sum().backward()
+
+
+def test_the_tape_entry_of_vmap_says_where_gradients_go():
+    x = minigrad.ones(3, requires_grad=True)
+    ((below, number),) = func.vmap(minigrad.sin)(x).grad_fn.next_functions
+    assert below.variable is x and number == 0
