@@ -201,7 +201,8 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v3.sum().abs().backward()")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([0.0], dtype=L.float64).requires_grad_()",
-        "v2 = L.func.grad(lambda t: (t.prod(dim=-1, dtype=L.float64, keepdim=True)).sum())(v1)")),
+        "v2 = L.func.grad(lambda t: (t.prod(dim=-1, dtype=L.float64, keepdim=True)).sum())(v1)",
+        "v2.sum().backward()")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([[0.75, -1.25, -2.0]], dtype=L.float64).requires_grad_()",
         "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)", "v2[:, :2].sum().abs().backward()")),

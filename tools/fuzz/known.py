@@ -368,7 +368,9 @@ def _leads_nowhere(failure: Failure) -> bool:
         changed := CHANGED.match(line)) and changed[1] == name and not gradient and not program.jit]
     steps = made[-1] + 1 if made else None  # later statements may change what backward reads
     runs = run(program, library, steps=steps)[0], run(program, reference, changes=failure.changes, steps=steps)[0]
-    found: list[Any] = [variables.get(name) for variables in runs]
+    found = [variables.get(name) for variables in runs]
+    ours: Any
+    theirs: Any
     ours, theirs = [getattr(value, "grad", None) for value in found] if gradient else found
     with suppress(RuntimeError):  # some must not be asked
         differs, _ = difference(copied(ours, reference), copied(theirs, reference))
