@@ -198,6 +198,19 @@ def rebuild(nest: Nest, value: ValueFunction | None = None, statement: Statement
     return nest if changed[0] is nest.loop else replace(nest, loop=changed[0])
 
 
+def rebuild_values(roots: Iterable[Value], value: ValueFunction) -> list[Value]:
+    """Values with all below them replaced by what the function returns, operands first; what they share stays shared.
+
+    >>> from minigrad.dtype import int64
+    >>> from minigrad.kernel.ir import Const
+    >>> one = Const(1, int64)
+    >>> rebuild_values([one + 2], lambda v: Const(5, int64) if v is one else v)[0].srcs[0]
+    Const(value=5, dtype=minigrad.int64)
+    """
+    worker = _Rebuilder(value, None, None)
+    return [worker.value(root) for root in roots]
+
+
 def substitute_index(nest: Nest, values: dict[Sym, Sym | int]) -> Nest:
     """The kernel or block with index variables replaced by expressions (``unroll`` does this)."""
     return rebuild(nest, index=lambda e: substitute(e, values))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from minigrad.dtype import bool_
 from minigrad.kernel.ir import Apply, Const, Index, Load, Value
-from minigrad.kernel.walk import values
+from minigrad.kernel.walk import rebuild_values
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.scalar import unconverted
@@ -59,18 +59,12 @@ def divide_conditions(body: Body, kept: Sequence[Axis], factors: Sequence[Value]
 
 def reguarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Value:
     """The value with those of its loads' guards that are among ``conditions`` left out unless they are ``kept``."""
-    memo: dict[int, Value] = {}
-    for v in values((root,)):
-        new: Value = v
-        if isinstance(v, Apply):
-            srcs = tuple([memo[id(s)] for s in v.srcs])
-            if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
-                new = Apply(v.op, srcs, v.dtype)
-        elif isinstance(v, Load) and v.guard is not None:
-            parts = [p for p in conjuncts(v.guard) if p not in conditions] + list(kept)
-            new = Load(v.array, v.index, both(*parts) if parts else None)
-        memo[id(v)] = new
-    return memo[id(root)]
+    def one(v: Value) -> Value:
+        if not isinstance(v, Load) or v.guard is None:
+            return v
+        parts = [p for p in conjuncts(v.guard) if p not in conditions] + list(kept)
+        return Load(v.array, v.index, both(*parts) if parts else None)
+    return rebuild_values([root], one)[0]
 
 
 def _inside(body: Body, load: Load) -> bool:

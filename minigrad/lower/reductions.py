@@ -4,6 +4,7 @@ Next: ``accumulate.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -42,10 +43,13 @@ class Domain:
 
     @property
     def size(self) -> int:
-        n = 1
-        for a in self.axes:
-            n *= a.size
-        return n
+        return prod([a.size for a in self.axes])
+
+
+def work_of_result(body: Body, domains: Sequence[Domain]) -> int:
+    """Scalar operations of a result and of what it sums."""
+    after = traffic([o.value for o in body.outputs]).cost + len(body.outputs)
+    return after + sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
 
 
 def simplify_axes(body: Body) -> tuple[list[Axis], list[Domain]]:

@@ -12,11 +12,11 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Value
 from minigrad.lower.accumulate import LONGEST, Group, Points, identity
 from minigrad.lower.axes import Axis, Names
-from minigrad.lower.body import Body, traffic
+from minigrad.lower.body import Body
 from minigrad.lower.contraction import ROWS
 from minigrad.lower.copied import Factor, find_factor
 from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Part, loop, loops, parts, update, vectorised, when
-from minigrad.lower.reductions import Choice, Domain
+from minigrad.lower.reductions import Choice, Domain, work_of_result
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS
 from minigrad.symbolic import Sym, minimum, num
@@ -35,8 +35,7 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], space: Space
     """Lower a body with reductions, by the given steps or those that are chosen; ``divide`` its space among parallel
     iterations, or write it whole."""
     choice, factor = Choice(body, kept, domains, space, target), find_factor(body, kept, domains)
-    per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
-    per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
+    per_result = work_of_result(body, domains)
     total = per_result * prod(a.size for a in kept)
     steps = _choose(choice, factor, total, divide) if given is None else space.check(given, STEPS)
     rows = _Rows(choice, steps, factor)

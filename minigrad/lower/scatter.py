@@ -6,8 +6,9 @@ Next: ``lower/gpu/``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from minigrad.dtype import bool_, int64
 from minigrad.graph.lazy import LazyBuffer
@@ -15,7 +16,19 @@ from minigrad.graph.movement import Coordinate, source_index
 from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body, Output
-from minigrad.lower.nest import Lowering, Parallel, Pieces, Share, loop, loops, parallel, share, vectorised
+from minigrad.lower.nest import (
+    ZERO,
+    Lowering,
+    Parallel,
+    Pieces,
+    Share,
+    loop,
+    loops,
+    parallel,
+    share,
+    unflatten,
+    vectorised,
+)
 from minigrad.lower.scalar import convert
 from minigrad.lower.values import Values
 from minigrad.ops import scatter_combine
@@ -37,11 +50,16 @@ def assign_body(node: LazyBuffer, values: Values, names: Names, status: Array | 
     """ASSIGN as a body over the space of the value: its coordinate, pushed through the chain, is where it is stored."""
     value = node.srcs[1]
     axes = [(names.var("c", n), n) for n in value.shape if n != 1]
-    variables = iter(v for v, _ in axes)
-    index: Coordinate = tuple([num(0) if n == 1 else next(variables) for n in value.shape])
+    index = coordinate(value.shape, [v for v, _ in axes])
     place = values.places[node]
     output = Output(place.array, place.at(assigned(node, index)), values.value(value, index))
     return Body.of(values, axes, [output], status)
+
+
+def coordinate(shape: Sequence[int], variables: Sequence[Sym]) -> Coordinate:
+    """A coordinate of this shape: 0 along axes of size 1, and the variables along the others."""
+    left = iter(variables)
+    return tuple([ZERO if n == 1 else next(left) for n in shape])
 
 
 def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
@@ -92,7 +110,7 @@ class Entries:
             made = [If(inside, tuple(made))]
         made = [*self.head, *made]
         for axis in reversed(self.axes):
-            start, stop = (ranges or {}).get(axis.var, (num(0), num(axis.size)))
+            start, stop = (ranges or {}).get(axis.var, (ZERO, num(axis.size)))
             if start is not stop:
                 made = [loop(axis, made, start=start, stop=stop)]
         return made
@@ -102,8 +120,7 @@ def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None
     """The entries of a SCATTER."""
     shape = node.srcs[2].shape
     axes = [names.axis("e", n) for n in shape if n != 1]
-    variables = iter(axes)
-    entry = tuple([num(0) if n == 1 else next(variables).var for n in shape])
+    entry = coordinate(shape, [a.var for a in axes])
     head: list[Statement] = []
     inside: Value = Const(True, bool_)
     places: list[tuple[Sym, Value]] = []
@@ -148,8 +165,9 @@ class _Scatter:
         self.count, self.mode = node.arg[:2]
         self.tail_shape = node.shape[self.count:]
         self.found = entries(node, values, names, status)
-        self.entries = _size(node.srcs[2].shape)
-        self.tail = _size(self.tail_shape)
+        self.entries = prod(node.srcs[2].shape)
+        self.columns = [names.axis("x", n) for n in self.tail_shape if n != 1]
+        self.tail = prod(self.tail_shape)
 
     def lower(self) -> Lowering:
         self.note = f"scatter {self.mode}: {self.entries} entries of {self.tail}"
@@ -162,19 +180,18 @@ class _Scatter:
         else the longest."""
         own = self.found.own
         outer = [a for a, b in zip(self.found.axes, own, strict=False) if a is b]
-        if _size(tuple([a.size for a in outer])) >= OWNERS // 4:
+        if prod(a.size for a in outer) >= OWNERS // 4:
             axes, least = outer, 1
         elif own and (longest := max(own, key=lambda a: a.size)).size >= 4 * LINE:
             axes, least = [longest], LINE
         else:
             return None
-        inside = self.entries // _size(tuple([a.size for a in axes])) * (self.tail + 4)
+        inside = self.entries // prod(a.size for a in axes) * (self.tail + 4)
         s = share(axes, inside, multiple=least)
         if least > 1 and s.block < least:
             s = _owners(axes[0], least)
         head = parallel(self.names, s)
-        zero = num(0)
-        ranges = {**dict.fromkeys([a.var for a in axes[:s.cut]], (zero, zero)),
+        ranges = {**dict.fromkeys([a.var for a in axes[:s.cut]], (ZERO, ZERO)),
                   axes[s.cut].var: (head.start, head.stop)}
         self.note += f"; their own coordinates in {s.extent} parts"
         return self._entries(ranges=ranges), head
@@ -211,38 +228,19 @@ class _Scatter:
 
     def _tail(self, row: Coordinate, entry: Coordinate, columns: tuple[Sym, Sym] | None) -> list[Statement]:
         """One entry: a row of the destination joined with a row of the value."""
-        lanes = self.target.lanes(max(self.node.dtype.size, self._value((*entry, *[num(0)] * len(self.tail_shape))
-                                                                        ).dtype.size))
-        if columns is not None:
-            flat = self.names.axis("x", self.tail)
-            start, stop = columns
-            if self.tail % lanes:
-                return [loop(flat, self._one(row, entry, flat.var), start=start, stop=stop)]
-            steps = self.names.axis("v", self.tail // lanes)
-            lane = self.names.axis("l", lanes)
-            inside = loop(lane, self._one(row, entry, steps.var * lanes + lane.var), "vector")
-            return [loop(steps, [inside], start=start // lanes, stop=stop // lanes)]
-        return Pieces(self.names, self.tail, lanes).row(
-            lambda at, lane: vectorised(lane, self._one(row, entry, at)))
+        value = self.values.value(self.node.srcs[1], (*entry, *[ZERO] * len(self.tail_shape)))
+        lanes = self.target.lanes(max(self.node.dtype.size, value.dtype.size))
+        lanes = 1 if columns is not None and self.tail % lanes else lanes
 
-    def _value(self, index: Coordinate) -> Value:
-        return self.values.value(self.node.srcs[1], index)
+        def one(at: Sym, lane: Axis | None) -> list[Statement]:
+            own = unflatten(at, self.columns)
+            tail = coordinate(self.tail_shape, [own[a.var] for a in self.columns])
+            return vectorised(lane, [joined(self.node, self.values, row, entry, tail)])
 
-    def _one(self, row: Coordinate, entry: Coordinate, flat: Sym) -> list[Statement]:
-        tail: list[Sym] = []
-        for n in reversed(self.tail_shape):
-            tail.insert(0, flat % n if n != 1 else num(0))
-            flat = flat // n if n != 1 else flat
-        return [joined(self.node, self.values, row, entry, tuple(tail))]
+        start, stop = columns or (ZERO, None)
+        return Pieces(self.names, self.tail, lanes).row(one, start // lanes, None if stop is None else stop // lanes)
 
 
 def _owners(axis: Axis, block: int) -> Share:
     """An axis in blocks, one for each parallel iteration."""
     return Share((axis,), 0, block, -(-axis.size // block))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    n = 1
-    for s in shape:
-        n *= s
-    return n

@@ -37,7 +37,16 @@ from minigrad.kernel.ir import (
     Value,
     Wait,
 )
-from minigrad.kernel.walk import functions, indices_of, names_read, operands, statements, values, values_of
+from minigrad.kernel.walk import (
+    functions,
+    indices_of,
+    names_bound,
+    names_read,
+    operands,
+    statements,
+    values,
+    values_of,
+)
 from minigrad.lower.passes.legalise import legalise
 from minigrad.ops import Op
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
@@ -60,28 +69,34 @@ _INDEX_HELPERS = {
 
 
 class CStyleRenderer(Language):
-    """Writes kernels as C-like text. A language overrides the words below, ``head``, ``unpack``, and ``parallel`` or,
-    for the GPU form, ``grid`` and ``threads``."""
+    """Writes kernels as C-like text. A language overrides the words below, ``head``, ``unpack`` and ``parallel``."""
 
     includes = ""
     index_type = "int64_t"
     narrow_index: str | None = None  # the type of indices in a kernel where all fit 32 bits, if another
     prefetch: str | None = None  # the line that fetches the cache line of an address
     scopes: ClassVar[dict[str, str | None]] = {"register": "", "scratch": "", "shared": None}  # None: there is none
+    workgroup_number: str | None = None  # where a workgroup finds its number, and a thread its own in the workgroup
+    thread_number: str | None = None
     barrier: str | None = None
     unroll: str | None = None  # the line before a loop that is to be written out
     wide: tuple[int, ...] = ()  # lanes for which the prelude has ``load4(to, from)`` and ``store4(to, from)``
     reserved: ClassVar[frozenset[str]] = _WORDS  # names that kernels, arrays and variables may not have
+    language = "the C form"
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         """One translation unit: includes, the helpers that are used, the kernels."""
         self.helpers = {}
         bodies = [self.kernel(legalise(kernel)) for kernel in kernels]
         for kernel in kernels:
-            if kernel.name in self.reserved or kernel.name in self.helpers:
-                raise CompileError(f"a kernel cannot be named {kernel.name}: the C form has that name already")
+            if self.is_taken(kernel.name) or kernel.name in self.helpers:
+                raise CompileError(f"a kernel cannot be named {kernel.name}: {self.language} has that name already")
         parts = [self.includes, "\n".join(self.helpers.values()), *bodies]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    def is_taken(self, name: str) -> bool:
+        """Whether the language has a name already."""
+        return name in self.reserved
 
     # --- what a language overrides -------------------------------------------------------------------------------
 
@@ -97,13 +112,10 @@ class CStyleRenderer(Language):
         """The lines that open the parallel loop; ``{`` at the end of one opens a block."""
         raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for CPUs")
 
-    def grid(self, loop: For) -> list[str]:
-        """The lines that give the workgroup its number."""
-        raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for GPUs")
-
-    def threads(self, loop: For) -> list[str]:
-        """The lines that give the thread its number in the workgroup."""
-        raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for GPUs")
+    def number(self, loop: For, word: str | None) -> list[str]:
+        """The line that names the number of a workgroup, or of a thread in it."""
+        word = self.need(word, "form for GPUs")
+        return [f"const {self.index_word} {self.name(str(loop.var))} = {word};"]
 
     # --- kernels and statements ----------------------------------------------------------------------------------
 
@@ -124,7 +136,8 @@ class CStyleRenderer(Language):
         for line in self.unpack(kernel):
             self.line(line)
         opened = self.indent
-        for line in self.parallel(kernel.loop) if kernel.loop.kind == "parallel" else self.grid(kernel.loop):
+        parallel = kernel.loop.kind == "parallel"
+        for line in self.parallel(kernel.loop) if parallel else self.number(kernel.loop, self.workgroup_number):
             self.line(line)
             self.indent += line.endswith("{")
         self.block(kernel.loop.body)
@@ -159,6 +172,8 @@ class CStyleRenderer(Language):
 
     def name(self, name: str) -> str:
         """The name as it is written: short, and changed where the language or a helper has it already."""
+        if self.is_taken(name):
+            return name + "_"
         name = self.short.get(name, name)
         return name + "_" if name in self.reserved or _TAKEN.match(name) else name
 
@@ -200,7 +215,7 @@ class CStyleRenderer(Language):
 
     def loop(self, s: For) -> None:
         if s.kind == "block":
-            for line in self.threads(s):
+            for line in self.number(s, self.thread_number):
                 self.line(line)
             self.block(s.body)
             return
@@ -425,16 +440,8 @@ def _short_names(kernel: Kernel) -> dict[str, str]:
     """Names without their number, where no other name of the kernel has the stem: the only ``acc0`` is ``acc``."""
     taken = {kernel.name, "n", "width", *(a.name for a in kernel.arrays), *(s.name for s in kernel.scalars)}
     stems: dict[str, set[str]] = {}
-    for s in statements(kernel):
-        name = None
-        if isinstance(s, (For, LetIndex)):
-            name = str(s.var)
-        elif isinstance(s, (Let, Fold)):
-            name = s.name
-        elif isinstance(s, Alloc):
-            name = s.array.name
-        if name is not None:
-            stems.setdefault(name.rstrip("0123456789_"), set()).add(name)
+    for name in names_bound(kernel):
+        stems.setdefault(name.rstrip("0123456789_"), set()).add(name)
     return {names.pop(): stem for stem, names in stems.items() if len(names) == 1 and stem and stem not in taken}
 
 

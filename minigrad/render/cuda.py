@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from minigrad.dtype import float32
-from minigrad.errors import CompileError
 from minigrad.kernel.ir import Alloc, Array, Commit, Copy, For, Function, Kernel, Multiply, Wait
 from minigrad.kernel.shared import SharedLayout
 from minigrad.kernel.walk import statements
@@ -59,26 +58,25 @@ class CudaRenderer(CStyleRenderer):
         "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
         "int64": "long long", "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long long",
         "float32": "float", "float64": "double"}
+    language = "CUDA"
     function = "__device__ inline "
     native = NATIVE
     index_type, narrow_index = "long long", "int"
     scopes: ClassVar = {"register": "", "scratch": "", "shared": "__shared__ "}
+    workgroup_number, thread_number = "blockIdx.x", "threadIdx.x"
     barrier = "__syncthreads();"
     unroll = "#pragma unroll"
     wide = (2, 4)
 
     def render(self, kernels: Sequence[Kernel]) -> str:
-        for kernel in kernels:
-            if kernel.name in _WORDS:
-                raise CompileError(f"a kernel cannot be named {kernel.name}: CUDA has that name already")
         text = super().render(kernels)
         prelude = [definition for word, definition in LIMITS.items() if word in text]
         prelude += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
         prelude += [LOAD_WORDS] if "Words<" in text else []
         return "\n\n".join([*prelude, text])
 
-    def name(self, name: str) -> str:
-        return name + "_" if name in _WORDS else super().name(name)
+    def is_taken(self, name: str) -> bool:
+        return name in _WORDS or super().is_taken(name)
 
     def kernel(self, kernel: Kernel) -> str:
         self.copies = copies(kernel)
@@ -102,18 +100,11 @@ class CudaRenderer(CStyleRenderer):
         return "\n".join(line.rstrip() for line in lines).removesuffix(",") + ")"
 
     def parallel(self, loop: For) -> list[str]:
-        return self.grid(loop)
+        return self.number(loop, self.workgroup_number)
 
-    def grid(self, loop: For) -> list[str]:
-        return self.number(loop, "blockIdx.x")
-
-    def threads(self, loop: For) -> list[str]:
-        return self.number(loop, "threadIdx.x")
-
-    def number(self, loop: For, word: str) -> list[str]:
-        """The line that names the number of the block or thread, where something needs it."""
-        used = str(loop.var) in self.used
-        return [f"const {self.index_word} {self.name(str(loop.var))} = {word};"] if used else []
+    def number(self, loop: For, word: str | None) -> list[str]:
+        """The same, where something needs it."""
+        return super().number(loop, word) if str(loop.var) in self.used else []
 
     def loop(self, s: For) -> None:
         copy = self.copies.get(id(s))
@@ -182,28 +173,18 @@ class CudaRenderer(CStyleRenderer):
         return call("swizzled", text)
 
     def multiply(self, s: Multiply) -> None:
-        kind = "tf32" if s.dtype is float32 else short(s.dtype)
+        """The call that multiplies two tiles. Those of several subgroups begin where swizzling moves nothing."""
+        kind, tiles = "tf32" if s.dtype is float32 else short(s.dtype), (s.a, s.b)
         if s.together > 1:
-            self.multiply_together(s, kind)
-            return
-        for name, text in multiply_helpers(kind).items():
-            self.helpers.setdefault(name, text)
-        sizes = ", ".join(map(str, (s.rows, s.columns, s.depth)))
-        tiles = []
-        for tile in (s.a, s.b):
-            sizes += f", {tile.row}, {tile.step}"
-            tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
-        self.line(f"{kind}_multiply<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
-
-    def multiply_together(self, s: Multiply, kind: str) -> None:
-        """Tiles begin where the swizzle leaves an element in its place."""
-        for name, text in warpgroup_helpers(kind, s.columns).items():
-            self.helpers.setdefault(name, text)
-        sizes, tiles = f"{s.rows}, {s.depth}", []
-        for tile in (s.a, s.b):
-            sizes += f", {tile.step}, {tile.block or tile.row * 64}"
-            tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
-        self.line(f"{kind}_multiply_{s.columns}<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
+            helpers, name = warpgroup_helpers(kind, s.columns), f"{kind}_multiply_{s.columns}"
+            sizes = [s.rows, s.depth, *(n for x in tiles for n in (x.step, x.block or x.row * 64))]
+        else:
+            helpers, name = multiply_helpers(kind), f"{kind}_multiply"
+            sizes = [s.rows, s.columns, s.depth, *(n for x in tiles for n in (x.row, x.step))]
+        for helper, text in helpers.items():
+            self.helpers.setdefault(helper, text)
+        a, b = (f"{self.name(x.array.name)} + {self.index_text(x.index).inside(PLUS)}" for x in tiles)
+        self.line(f"{name}<{', '.join(map(str, sizes))}>({self.name(s.sums.name)}, {a}, {b});")
 
     def definition(self, f: Function) -> str:
         plain = super().definition(f)

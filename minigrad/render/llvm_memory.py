@@ -43,10 +43,13 @@ class MemoryWriter:
         return self.w.pure(text, "ptr", 1, max(pointer.depth, index.depth))
 
     def load_at(self, array: Array, pointer: Operand, lanes: int = 1) -> Operand:
+        return from_memory(self.w, self.raw(array, pointer, lanes), array.dtype)
+
+    def raw(self, array: Array, pointer: Operand, lanes: int = 1) -> Operand:
+        """What lies there, as it stands in memory."""
         type = memory_type(array.dtype)
         full = type if lanes == 1 else f"<{lanes} x {type}>"
-        got = self.w.load(f"load {full}, {pointer.typed}, align {array.dtype.size}", type, lanes)
-        return from_memory(self.w, got, array.dtype)
+        return self.w.load(f"load {full}, {pointer.typed}, align {array.dtype.size}", type, lanes)
 
     # --- loads ---------------------------------------------------------------------------------------------------
 
@@ -114,9 +117,7 @@ class MemoryWriter:
         last = (lanes - 1) * step + 1 - lanes
         starts = [*range(0, (step - 1) * lanes, lanes), last]
         pointer = self.address(array, first)
-        type = memory_type(array.dtype)
-        loaded = [self.w.load(f"load <{lanes} x {type}>, {self.offset(array, pointer, literal(I64, at)).typed}, "
-                              f"align {array.dtype.size}", type, lanes) for at in starts]
+        loaded = [self.raw(array, self.offset(array, pointer, literal(I64, at)), lanes) for at in starts]
         places = [n * step for n in range(lanes)]
         chosen = [m if m < (step - 1) * lanes else m - last + (step - 1) * lanes for m in places]
         value = from_memory(self.w, self.w.shuffle(self.w.joined(loaded), chosen), array.dtype)
@@ -192,10 +193,6 @@ class MemoryWriter:
         got = self.w.gathered([self.raw(array, p) for p in self.lane_addresses(array, e, mask)])
         value = from_memory(self.w, got, array.dtype)
         return value if condition is None else self.w.select(condition, value, zero)
-
-    def raw(self, array: Array, pointer: Operand) -> Operand:
-        type = memory_type(array.dtype)
-        return self.w.load(f"load {type}, {pointer.typed}, align {array.dtype.size}", type, 1)
 
     def lane_addresses(self, array: Array, e: Sym, mask: Operand | None = None) -> list[Operand]:
         """The address of each lane's element; element 0's where ``mask`` is false."""

@@ -238,24 +238,22 @@ class Writer:
     def joined(self, parts: list[Operand]) -> Operand:
         """The lanes of all parts, one after another, and undefined ones behind them up to a power of two of parts."""
         while len(parts) > 1:
-            pairs = []
             if len(parts) % 2:
                 parts = [*parts, parts[-1]._replace(text="poison")]
-            for a, b in zip(parts[::2], parts[1::2]):
-                lanes = 2 * a.lanes
-                picks = ", ".join(f"i32 {n}" for n in range(lanes))
-                pairs.append(self.pure(f"shufflevector {a.typed}, {b.typed}, <{lanes} x i32> <{picks}>", a.type, lanes,
-                                       self.place(a, b)))
-            parts = pairs
+            parts = [self.picked(a, b, range(2 * a.lanes)) for a, b in zip(parts[::2], parts[1::2])]
         return parts[0]
 
     def shuffle(self, a: Operand, lanes: list[int]) -> Operand:
         """The named lanes of ``a``."""
         if len(lanes) == 1:
             return self.lane(a, lanes[0])
+        return self.picked(a, a._replace(text="poison"), lanes)
+
+    def picked(self, a: Operand, b: Operand, lanes: Sequence[int]) -> Operand:
+        """The named lanes of two vectors, ``b`` behind ``a``."""
         picks = ", ".join(f"i32 {n}" for n in lanes)
-        return self.pure(f"shufflevector {a.typed}, {a.full} poison, <{len(lanes)} x i32> <{picks}>", a.type,
-                         len(lanes), self.place(a))
+        text = f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> <{picks}>"
+        return self.pure(text, a.type, len(lanes), self.place(a, b))
 
 
 def mangled(type: str, lanes: int) -> str:

@@ -124,12 +124,6 @@ def transpose(w: Writer, rows: list[Operand]) -> list[Operand]:
                 a, b = rows[i], rows[i + distance]
                 low = [k if not k & distance else n + k - distance for k in range(n)]
                 high = [k + distance if not k & distance else n + k for k in range(n)]
-                rows[i], rows[i + distance] = _pick(w, a, b, low), _pick(w, a, b, high)
+                rows[i], rows[i + distance] = w.picked(a, b, low), w.picked(a, b, high)
         distance //= 2
     return rows
-
-
-def _pick(w: Writer, a: Operand, b: Operand, lanes: list[int]) -> Operand:
-    picks = ", ".join(f"i32 {n}" for n in lanes)
-    text = f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> <{picks}>"
-    return w.pure(text, a.type, len(lanes), w.place(a, b))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from minigrad.dtype import DType, bool_
-from minigrad.errors import CompileError
 from minigrad.kernel.ir import For, Kernel
 from minigrad.lower.passes.legalise import short
 from minigrad.ops import Op
@@ -73,6 +72,7 @@ class OpenCLRenderer(CStyleRenderer):
     types: ClassVar = {
         "bool": "bool", "uint8": "uchar", "int8": "char", "int16": "short", "int32": "int", "int64": "long",
         "uint16": "ushort", "uint32": "uint", "uint64": "ulong", "float32": "float", "float64": "double"}
+    language = "OpenCL C"
     function = ""
     math_float32 = "{}"
     long_suffix = "L"
@@ -80,15 +80,13 @@ class OpenCLRenderer(CStyleRenderer):
     reinterpret = "{to} {name}({of} a) {{ return as_{to}(a); }}"
     index_type, narrow_index = "long", "int"
     scopes: ClassVar = {"register": "", "scratch": "", "shared": "__local "}
+    workgroup_number, thread_number = "get_group_id(0)", "get_local_id(0)"
     barrier = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
     unroll = "#pragma unroll"
     prefetch = "prefetch({}, 1);"
     wide = (2, 4)
 
     def render(self, kernels: Sequence[Kernel]) -> str:
-        for kernel in kernels:
-            if _WORDS.match(kernel.name):
-                raise CompileError(f"a kernel cannot be named {kernel.name}: OpenCL C has that name already")
         text = super().render(kernels)
         includes = ["#pragma OPENCL FP_CONTRACT OFF"]
         if "double" in text:
@@ -96,8 +94,8 @@ class OpenCLRenderer(CStyleRenderer):
         includes += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
         return "\n".join(includes) + "\n\n" + text
 
-    def name(self, name: str) -> str:
-        return name + "_" if _WORDS.match(name) else super().name(name)
+    def is_taken(self, name: str) -> bool:
+        return _WORDS.match(name) is not None or super().is_taken(name)
 
     def memory(self, dtype: DType) -> str:
         return "uchar" if dtype is bool_ else super().memory(dtype)
@@ -128,10 +126,4 @@ class OpenCLRenderer(CStyleRenderer):
         return [f"{name} += {name}_at;" for name in names]
 
     def parallel(self, loop: For) -> list[str]:
-        return [f"const {self.index_word} {self.name(str(loop.var))} = get_global_id(0);"]
-
-    def grid(self, loop: For) -> list[str]:
-        return [f"const {self.index_word} {self.name(str(loop.var))} = get_group_id(0);"]
-
-    def threads(self, loop: For) -> list[str]:
-        return [f"const {self.index_word} {self.name(str(loop.var))} = get_local_id(0);"]
+        return self.number(loop, "get_global_id(0)")

@@ -26,10 +26,10 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.accumulate import LONGEST, Group, identity
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body, traffic
+from minigrad.lower.body import Body
 from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, walk, wide_lanes
 from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten, update, when
-from minigrad.lower.reductions import Domain
+from minigrad.lower.reductions import Domain, work_of_result
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS
@@ -54,11 +54,9 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], threads: Thr
         if given is not None:
             raise ScheduleError(f"{steps.named('accumulate')[0]}: the workgroup's memory does not hold the shares")
         rows = _Rows(body, kept, domains, threads, space, _Choice(body, kept, domains, threads, space).steps(1))
-    per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
-    per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
     statements, groups = rows.together() if rows.arrays else rows.alone()
     note = threads.note("rows", space, rows.steps, groups, walked=not rows.arrays)
-    return Lowering(statements, note, per_result * rows.results, groups)
+    return Lowering(statements, note, work_of_result(body, domains) * rows.results, groups)
 
 
 class _Choice:

@@ -30,7 +30,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, walk
 from minigrad.lower.nest import Divided, Lowering, loop, unflatten, when
 from minigrad.lower.scalar import convert
-from minigrad.lower.scatter import Entries, entries, joined
+from minigrad.lower.scatter import Entries, coordinate, entries, joined
 from minigrad.lower.values import Values
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, num
@@ -102,8 +102,7 @@ class _Scatter:
 
     def _tail(self, owner: dict[Sym, Sym]) -> Coordinate:
         """The columns of an owner as coordinates of the destination."""
-        columns = iter(self.columns)
-        return tuple([owner[next(columns).var] if n != 1 else ZERO for n in self.node.shape[self.count:]])
+        return coordinate(self.node.shape[self.count:], [owner[a.var] for a in self.columns])
 
     # --- a workgroup looks them up together
 
@@ -182,8 +181,7 @@ class _Scatter:
         places = unflatten(to, leading)
         shape = node.srcs[2].shape
         entry = unflatten(e, axes := [names.axis("e", n) for n in shape if n != 1])
-        coordinates = iter(axes)
-        at = tuple([entry[next(coordinates).var] if n != 1 else ZERO for n in shape])
+        at = coordinate(shape, [entry[a.var] for a in axes])
         position = run.var * RUN + j.var
         inside = If(mine, (
             LetIndex(to, convert(row, int64)), LetIndex(e, Index(chunk * rows.size + position, int64)),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from minigrad.dtype import bool_, int64
-from minigrad.kernel.ir import Array, For, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
-from minigrad.kernel.walk import rebuild
+from minigrad.kernel.ir import Array, For, If, Index, LetIndex, Load, Local, Statement, Store, Value
+from minigrad.kernel.walk import rebuild_values
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, Traffic
 from minigrad.lower.gpu.threads import Threads
@@ -90,9 +90,8 @@ class _Tiles:
         statements += self.threads.barrier()
         row, mapping, around = self._walk(self.along, self.across)
         slot = self.lane * (self.size + 1) + row
-        lets = tuple([Let(f"y{i}", o.value) for i, o in enumerate(self.body.outputs)])
         read: dict[int, Value] = {id(x): name for x, name in names.items()}
-        values = [s.value for s in rebuild(lets, value=lambda v: read.get(id(v), v)) if isinstance(s, Let)]
+        values = rebuild_values([o.value for o in self.body.outputs], lambda v: read.get(id(v), v))
         outputs = tuple([Output(o.array, o.index, v) for o, v in zip(self.body.outputs, values, strict=True)])
         body = Body(self.names, self.body.axes, outputs, (), (), self.body.status, self.body.mapping)
         copy = body.instance(mapping, {names[x].name: Load(tile, slot) for x, tile in tiles.items()})

@@ -5,6 +5,7 @@ Next: ``prefetch.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from minigrad.kernel.ir import (
@@ -27,7 +28,7 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.kernel.walk import statements, tree, values_of
+from minigrad.kernel.walk import rebuild, statements, tree, values_of
 from minigrad.symbolic import Sym, variables
 
 
@@ -45,8 +46,7 @@ def hoist(kernel: Kernel) -> Kernel:
     >>> [type(s).__name__ for s in hoist(kernel).loop.body]
     ['Let', 'For']
     """
-    worker = _Hoister()
-    body = worker.block(kernel.loop.body)
+    body = rebuild(kernel.loop.body, statement=_Hoister().statement)
     return kernel if body is kernel.loop.body else replace(kernel, loop=replace(kernel.loop, body=body))
 
 
@@ -54,22 +54,12 @@ class _Hoister:
     def __init__(self) -> None:
         self.count = 0
 
-    def block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
-        out: list[Statement] = []
-        for s in block:
-            if isinstance(s, For):
-                body = self.block(s.body)
-                lets, body = self.out_of(s, body)
-                out += lets
-                out.append(s if body is s.body else replace(s, body=body))
-            elif isinstance(s, If):
-                then, otherwise = self.block(s.then), self.block(s.otherwise)
-                same = then is s.then and otherwise is s.otherwise
-                out.append(s if same else replace(s, then=then, otherwise=otherwise))
-            else:
-                out.append(s)
-        same = len(out) == len(block) and all(a is b for a, b in zip(out, block, strict=True))
-        return block if same else tuple(out)
+    def statement(self, s: Statement) -> Statement | Sequence[Statement]:
+        """A statement; a loop after what can stand before it."""
+        if not isinstance(s, For):
+            return s
+        lets, body = self.out_of(s, s.body)
+        return [*lets, s if body is s.body else replace(s, body=body)]
 
     def out_of(self, s: For, body: tuple[Statement, ...]) -> tuple[list[Statement], tuple[Statement, ...]]:
         """What can stand before a loop, and what is left of its body."""
@@ -171,5 +161,3 @@ def _is_worth_a_name(v: Value) -> bool:
     if isinstance(v, Apply):
         return any([isinstance(x, (Load, Local, Scalar)) for x in tree(v)])
     return isinstance(v, Load)
-
-

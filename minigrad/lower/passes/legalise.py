@@ -10,8 +10,8 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, uint16
-from minigrad.kernel.ir import DOT2, Apply, Const, Fold, Function, Kernel, Let, Local, Statement, Value
-from minigrad.kernel.walk import rebuild, values
+from minigrad.kernel.ir import DOT2, Apply, Const, Fold, Function, Kernel, Local, Statement, Value
+from minigrad.kernel.walk import rebuild, rebuild_values, values
 from minigrad.lower.passes import definitions as defined
 from minigrad.lower.passes.expressions import cast
 from minigrad.ops import Op
@@ -89,9 +89,8 @@ class Legaliser:
         """The function of this name, written now if it is new."""
         if name not in self.functions:
             parameters = tuple([Local(letter, dtype) for letter, dtype in zip("abc", sources)])
-            (body,) = rebuild((Let(name, write(*parameters)),), value=self.wrapped)
-            assert isinstance(body, Let)
-            self.functions[name] = Function(name, parameters, tuple(values([body.value])))
+            body = rebuild_values([write(*parameters)], self.wrapped)
+            self.functions[name] = Function(name, parameters, tuple(values(body)))
         return self.functions[name]
 
     def call(self, name: str, write: Callable[..., Value], *srcs: Value) -> Value:
