@@ -261,16 +261,15 @@ class _Micro:
         vectors = wide.size // tiling.lanes
         acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", tiling.lanes, True)
         statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
-        statements += self._products(high, wide, acc, vectors)
+        statements += self._products(high, wide, acc)
         if self.sums is None and wide.valid == wide.size and high.size * vectors * w.per_vector <= tiling.target.ahead:
-            return statements + self._store(high, wide, acc, vectors)
+            return statements + self._store(high, wide, acc)
         sums, stride = self.sums, None
         if sums is None:  # the last vector is not whole, or too much is made of all: store it by way of scratch
             sums = w.scratch("rest", high.size * wide.size)
             statements.append(Alloc(sums))
             stride = wide.size
-        row, vector, lane = w.axis("u", high.size), w.axis("v", vectors), w.axis("l", tiling.lanes)
-        column = vector.var * tiling.lanes + lane.var
+        row, vector, lane, column = self._points(high, wide)
         if stride:
             at = row.var * stride + column
         else:
@@ -283,10 +282,15 @@ class _Micro:
             statements += w.finish_tile(high, wide, sums, stride)
         return statements
 
-    def _products(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
+    def _points(self, high: Tiles, wide: Tiles) -> tuple[Axis, Axis, Axis, Sym]:
+        """Axes for the rows, the vectors and the lanes of a tile, and the column."""
+        lanes, w = self.tiling.lanes, self.writer
+        row, vector, lane = w.axis("u", high.size), w.axis("v", wide.size // lanes), w.axis("l", lanes)
+        return row, vector, lane, vector.var * lanes + lane.var
+
+    def _products(self, high: Tiles, wide: Tiles, acc: Array) -> list[Statement]:
         tiling, w = self.tiling, self.writer
-        row, vector, lane = w.axis("u", high.size), w.axis("v", vectors), w.axis("l", tiling.lanes)
-        column = vector.var * tiling.lanes + lane.var
+        row, vector, lane, column = self._points(high, wide)
         axes, head, k, start, stop = self._k_loops()
         before: list[Statement] = []
         local_row = self._place(self.a, w.first_row, w.height, high, before)
@@ -337,11 +341,10 @@ class _Micro:
             k[0] = inside.var
         return axes, head, k, start, stop
 
-    def _store(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
+    def _store(self, high: Tiles, wide: Tiles, acc: Array) -> list[Statement]:
         """What the body makes of the sums in registers."""
-        tiling, w = self.tiling, self.writer
-        row, vector, lane = w.axis("u", high.size), w.axis("v", vectors), w.axis("l", tiling.lanes)
-        column = vector.var * tiling.lanes + lane.var
+        tiling = self.tiling
+        row, vector, lane, column = self._points(high, wide)
         copy = self.body.instance({tiling.m.var: high.at + row.var, tiling.n.var: wide.at + column},
                                   {tiling.reduction.local.name: Load(acc, row.var * wide.size + column)})
         stores = copy.stores()

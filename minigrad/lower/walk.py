@@ -6,7 +6,7 @@ Next: ``live.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from minigrad.dtype import bool_
@@ -67,15 +67,20 @@ class _Writer:
 
     # --- memory
 
+    def _strides(self, stage: Stage, axes: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], int]:
+        """Steps along the axes that a point holds, the block's points side by side; and how many elements there are."""
+        strides, step = [0] * len(sizes), self.block.size
+        for a in reversed(axes):
+            strides[a] = step
+            step *= sizes[a]
+        strides[stage.outer[self.block.axis]] = 1
+        return strides, step
+
     def _place(self, stage: Stage, axis: int) -> Place:
         """Where a block of a value along the axis lies: at the beginning of its memory."""
         memory = self.kernel.spec.memory[stage.stores[0]]
-        strides, step = [0] * len(memory.shape), self.block.size
-        for a in reversed(memory.axes):
-            strides[a] = step
-            step *= self.length if a == axis else memory.shape[a]
-        row = stage.outer[self.block.axis]
-        strides[row] = 1
+        sizes = [self.length if a == axis else n for a, n in enumerate(memory.shape)]
+        strides, _ = self._strides(stage, memory.axes, sizes)
         return Place(self.kernel.arrays[memory.name], tuple(strides),
                      self.outer[self.block.axis] + self.at * strides[axis])
 
@@ -95,12 +100,8 @@ class _Writer:
         return statements
 
     def _array(self, stem: str, stage: Stage, r: Reduction) -> tuple[Array, Place]:
-        strides, step = [0] * len(stage.space), self.block.size
-        for a in reversed(range(len(stage.space))):
-            if a not in stage.outer:
-                strides[a] = step
-                step *= stage.space[a]
-        strides[stage.outer[self.block.axis]] = 1
+        own = [a for a in range(len(stage.space)) if a not in stage.outer]
+        strides, step = self._strides(stage, own, stage.space)
         array = Array(self.names.fresh(stem), r.local.dtype, step, "scratch", 1, True)
         return array, Place(array, tuple(strides), self.outer[self.block.axis])
 
@@ -112,10 +113,17 @@ class _Writer:
         for i, kind in enumerate(self.walk.kinds):
             if kind in ("top", "each"):
                 body = self._body(i)
-                copy = body.instance({}, {r.local.name: identity(r) for r in body.reductions})
-                outputs = tuple([Output(o.array, o.index, copy.value(o.value)) for o in body.outputs])
-                statements += self._lowered(replace(body, outputs=outputs, reductions=()), None).statements
+                statements += self._finished(body, {r.local.name: identity(r) for r in body.reductions})
         return statements
+
+    def _finished(self, body: Body, found: Mapping[str, Value]) -> list[Statement]:
+        """What is made of the reductions, whose values are known."""
+        body = replace(body, outputs=tuple(self._outputs(body, found)), reductions=())
+        return self._lowered(body, None).statements
+
+    def _outputs(self, body: Body, found: Mapping[str, Value]) -> list[Output]:
+        copy = body.instance({}, found)
+        return [Output(o.array, o.index, copy.value(o.value)) for o in body.outputs]
 
     def _step(self) -> tuple[list[Statement], dict[int, Lowering]]:
         """A block of the axis."""
@@ -142,9 +150,7 @@ class _Writer:
                 body = self._body(i)
                 found = {r.local.name: Load(p.array, p.at(self.index)) for r, p in zip(
                     body.reductions, self.sums[i], strict=True)}
-                copy = body.instance({}, found)
-                outputs = tuple([Output(o.array, o.index, copy.value(o.value)) for o in body.outputs])
-                statements += self._lowered(replace(body, outputs=outputs, reductions=()), None).statements
+                statements += self._finished(body, found)
             elif kind == "after":
                 made[i] = self._lowered(self._body(i), i)
                 statements += made[i].statements
@@ -195,10 +201,7 @@ class _Writer:
                 less = Apply(Op.EXP, (old - level,), dtype)
                 outputs.append(Output(self.scale.array, self._row(i), less))
             outputs.append(Output(place.array, at, new))
-        if found:
-            copy = body.instance({}, found)
-            outputs += [Output(o.array, o.index, copy.value(o.value)) for o in body.outputs]
-        return tuple(outputs)
+        return (*outputs, *(self._outputs(body, found) if found else ()))
 
     def _row(self, i: int) -> Sym:
         """The number of the point in its block."""

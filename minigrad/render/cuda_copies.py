@@ -5,16 +5,24 @@ Next: ``cuda_matrix.py``."""
 
 from __future__ import annotations
 
-# Where PTX wants an address in shared memory, it is a number of 32 bits.
-SHARED_ADDRESS = """__device__ inline unsigned int shared_address(const void *at) {
+
+def emulated(head: str, plain: str, ptx: str) -> str:
+    """A function that is ``ptx`` on a GPU, and calls ``emulation.h`` elsewhere."""
+    return f"""{head} {{
 #ifdef MINIGRAD_EMULATION
-  return emulation::shared_address(at);
+  {plain};
 #else
-  unsigned int number;
-  asm("{ .reg .u64 whole; cvta.to.shared.u64 whole, %1; cvt.u32.u64 %0, whole; }" : "=r"(number) : "l"(at));
-  return number;
+  {ptx}
 #endif
-}"""
+}}"""
+
+
+# Where PTX wants an address in shared memory, it is a number of 32 bits.
+SHARED_ADDRESS = emulated(
+    "__device__ inline unsigned int shared_address(const void *at)", "return emulation::shared_address(at)",
+    """unsigned int number;
+  asm("{ .reg .u64 whole; cvta.to.shared.u64 whole, %1; cvt.u32.u64 %0, whole; }" : "=r"(number) : "l"(at));
+  return number;""")
 
 # Memory that does not begin at a multiple of what is copied at once, and zeros, are copied as other stores are.
 COPY_ASYNC = """template <int BYTES> __device__ inline void copy_async(void *to, const void *from, bool inside) {
@@ -35,21 +43,11 @@ COPY_ASYNC = """template <int BYTES> __device__ inline void copy_async(void *to,
   }
 }"""
 
-COMMIT_COPIES = """__device__ inline void commit_copies() {
-#ifdef MINIGRAD_EMULATION
-  emulation::commit_copies();
-#else
-  asm volatile("cp.async.commit_group;" : : : "memory");
-#endif
-}"""
+COMMIT_COPIES = emulated("__device__ inline void commit_copies()", "emulation::commit_copies()",
+                         'asm volatile("cp.async.commit_group;" : : : "memory");')
 
-WAIT_COPIES = """template <int GROUPS> __device__ inline void wait_copies() {
-#ifdef MINIGRAD_EMULATION
-  emulation::wait_copies(GROUPS);
-#else
-  asm volatile("cp.async.wait_group %0;" : : "n"(GROUPS) : "memory");
-#endif
-}"""
+WAIT_COPIES = emulated("template <int GROUPS> __device__ inline void wait_copies()", "emulation::wait_copies(GROUPS)",
+                       'asm volatile("cp.async.wait_group %0;" : : "n"(GROUPS) : "memory");')
 
 COPY_HELPERS = {"shared_address": SHARED_ADDRESS, "copy_async": COPY_ASYNC, "commit_copies": COMMIT_COPIES,
                 "wait_copies": WAIT_COPIES}

@@ -8,7 +8,7 @@ thread holds which sums, how the operands lie, and what a descriptor is."""
 
 from __future__ import annotations
 
-from minigrad.render.cuda_copies import SHARED_ADDRESS
+from minigrad.render.cuda_copies import SHARED_ADDRESS, emulated
 
 # A row of 128 bytes is 8 groups of 16, and 8 rows a block, in which group g of row r is at g ^ r.
 SWIZZLED = "__device__ inline int swizzled(int at) { return at ^ (at >> 3 & 56); }"
@@ -20,30 +20,7 @@ DESCRIPTOR = """__device__ inline unsigned long long matrix_descriptor(const uns
   return (at >> 4 & 0x3fff) | (unsigned long long)(block * 2 >> 4 & 0x3fff) << 16 | 64ull << 32 | 1ull << 62;
 }"""
 
-ORDER = """__device__ inline void begin_products() {
-#ifdef MINIGRAD_EMULATION
-  emulation::begin_products();
-#else
-  asm volatile("wgmma.fence.sync.aligned;" : : : "memory");
-#endif
-}
-
-__device__ inline void commit_products() {
-#ifdef MINIGRAD_EMULATION
-  emulation::commit_products();
-#else
-  asm volatile("wgmma.commit_group.sync.aligned;" : : : "memory");
-#endif
-}
-
-template <int GROUPS> __device__ inline void wait_products() {
-#ifdef MINIGRAD_EMULATION
-  emulation::wait_products(GROUPS);
-#else
-  asm volatile("wgmma.wait_group.sync.aligned %0;" : : "n"(GROUPS) : "memory");
-#endif
-}
-
+_ARE_IN = """\
 // No sum is read before this: the compiler does not know that a wait changes them. Adding -0 leaves them as they are;
 // without it ptxas takes a conversion of a sum for one before the wait, and lets products wait for each other (C7514).
 template <int COUNT> __device__ inline void products_are_in(float *sums) {
@@ -51,16 +28,19 @@ template <int COUNT> __device__ inline void products_are_in(float *sums) {
 #pragma unroll
   for (int n = 0; n < COUNT; n++) asm volatile("add.f32 %0, %0, 0f80000000;" : "+f"(sums[n]) : : "memory");
 #endif
-}
-
-// What copies wrote, matrix instructions see.
-__device__ inline void show_copies() {
-#ifdef MINIGRAD_EMULATION
-  emulation::show_copies();
-#else
-  asm volatile("fence.proxy.async.shared::cta;" : : : "memory");
-#endif
 }"""
+
+ORDER = "\n\n".join([
+    emulated("__device__ inline void begin_products()", "emulation::begin_products()",
+             'asm volatile("wgmma.fence.sync.aligned;" : : : "memory");'),
+    emulated("__device__ inline void commit_products()", "emulation::commit_products()",
+             'asm volatile("wgmma.commit_group.sync.aligned;" : : : "memory");'),
+    emulated("template <int GROUPS> __device__ inline void wait_products()", "emulation::wait_products(GROUPS)",
+             'asm volatile("wgmma.wait_group.sync.aligned %0;" : : "n"(GROUPS) : "memory");'),
+    _ARE_IN,
+    "// What copies wrote, matrix instructions see.\n" + emulated(
+        "__device__ inline void show_copies()", "emulation::show_copies()",
+        'asm volatile("fence.proxy.async.shared::cta;" : : : "memory");')])
 
 _INSTRUCTION = """template <int A_TURNED, int B_TURNED> __device__ inline void {kind}_products_{columns}(
     float *d, unsigned long long a, unsigned long long b) {{

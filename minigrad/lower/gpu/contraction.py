@@ -134,6 +134,10 @@ class Tiling:
         left free after each, so that they lie in different banks."""
         return side.block + (LANES if side.turned else 0)
 
+    def steps_of(self, side: Side) -> tuple[int, int]:
+        """From one row, or column, of a tile to the next, and from one step of K to the next."""
+        return 1, self.pitch(side)
+
     def tile_size(self, side: Side) -> int:
         """Elements of a tile."""
         return self.depth * self.pitch(side)

@@ -102,7 +102,6 @@ class MatrixTiling(Tiling):
         return (side.block if side.turned else self.depth) * self.pitch(side)
 
     def steps_of(self, side: Side) -> tuple[int, int]:
-        """From one row, or column, of a tile to the next, and from one step of K to the next."""
         return (self.pitch(side), 1) if side.turned else (1, self.pitch(side))
 
     def apart(self, side: Side) -> int:

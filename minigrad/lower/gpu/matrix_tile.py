@@ -4,8 +4,6 @@ Next: ``scan.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from minigrad.dtype import bool_, float32, int64, uint16
 from minigrad.kernel.ir import (
     MATRIX_LANES,
@@ -64,28 +62,6 @@ class _Writer(Writer):
 
     # --- copying
 
-    def _waiting(self, side: Side) -> Array:
-        return Array(self.names.fresh(f"{self._stem(side)}_next"), self.tiling.tile_dtype,
-                     self._share(side) * side.together, "register", side.together, True)
-
-    def _share(self, side: Side) -> int:
-        """Vectors of a tile that one thread copies, at most."""
-        return -(-side.block * self.tiling.depth // (side.together * self.tiling.threads))
-
-    def _each(self, side: Side, body: Callable[[Sym, Sym, Sym], Sequence[Statement]]) -> list[Statement]:
-        """``body`` of number, row (or column) and step of K, in a tile, of each vector in this thread's share, row and
-        step counted in vectors where a vector runs along them. Neighbouring threads take neighbours in memory."""
-        depth, threads = self.tiling.depth, self.tiling.threads
-        vectors, i = side.block * depth // side.together, self._axis("i", self._share(side))
-        e = self.threads.t + i.var * threads
-        bound = e if vectors % threads == 0 else self.names.var("e", vectors)
-        across = (depth if side.turned else side.block) // side.together
-        row, k = (bound // across, bound % across) if side.turned else (bound % across, bound // across)
-        inside = list(body(i.var, row, k))
-        if bound is not e:
-            inside = [If(Index(e < vectors, bool_), (LetIndex(bound, Index(e, int64)), *inside))]
-        return repeated(i, inside)
-
     def _first(self) -> list[Statement]:
         """The copies that are under way before the first step: of all tiles but one."""
         if not self.tiling.pipeline:
@@ -139,10 +115,6 @@ class _Writer(Writer):
         held = self._waiting(side)
         return [Alloc(held), *self._fetch(side, ZERO, held), *self._put(side, ZERO, held)]
 
-    def _extent(self, side: Side) -> tuple[int, int]:
-        """Rows and steps of K of a vector."""
-        return (1, side.together) if side.turned else (side.together, 1)
-
     def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
         """A tile to registers; 0 outside the matrix."""
         tiling, n, lane = self.tiling, side.together, self._axis("l", side.together)
@@ -176,17 +148,6 @@ class _Writer(Writer):
         if isinstance(value, Apply):
             value = Apply(Op.BITCAST, value.srcs, uint16)
         return [*copy.statements, Store(into, at, value)]
-
-    def _put(self, side: Side, step: Sym, held: Array) -> list[Statement]:
-        """What was fetched to shared memory."""
-        n, lane = side.together, self._axis("l", side.together)
-        (by_row, by_step), (high, deep) = self.tiling.steps_of(side), self._extent(side)
-
-        def put(i: Sym, row: Sym, k: Sym) -> list[Statement]:
-            at = row * (high * by_row) + k * (deep * by_step) + lane.var
-            store = Store(self.tiles[side], self._buffer(side, step) + at, Load(held, i * n + lane.var))
-            return vectorised(lane, [store])
-        return self._each(side, put)
 
     # --- multiplying
 

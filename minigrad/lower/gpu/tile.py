@@ -146,7 +146,8 @@ class Writer:
 
     def _waiting(self, side: Side) -> Array:
         """Registers for a thread's share of a tile."""
-        return self._registers(f"{self._stem(side)}_next", self._share(side))
+        return Array(self.names.fresh(f"{self._stem(side)}_next"), self.tiling.tile_dtype,
+                     self._share(side) * side.together, "register", side.together, True)
 
     def _registers(self, stem: str, size: int, lanes: int = 1) -> Array:
         return Array(self.names.fresh(stem), self.dtype, size, "register", lanes, True)
@@ -154,21 +155,22 @@ class Writer:
     # --- copying
 
     def _share(self, side: Side) -> int:
-        """Elements of a tile that one thread copies, at most."""
-        return -(-side.block * self.tiling.depth // self.tiling.threads)
+        """Vectors of a tile that one thread copies, at most."""
+        return -(-side.block * self.tiling.depth // (side.together * self.tiling.threads))
 
-    def _element(self, side: Side, i: Sym) -> tuple[Sym, Sym, Sym | None]:
-        """Row (or column) and step of K, in a tile, of element ``i`` of this thread's share, and whether there is such
-        an element. Neighbouring threads copy neighbours in memory."""
-        depth = self.tiling.depth
-        e = self.threads.t + i * self.tiling.threads
-        inside = None if side.block * depth % self.tiling.threads == 0 else e < side.block * depth
-        return (e // depth, e % depth, inside) if side.turned else (e % side.block, e // side.block, inside)
-
-    def _value(self, side: Side, step: Sym, i: Sym) -> tuple[list[Statement], Value]:
-        """An element of the operand: 0 behind the end of K, anything outside the matrix otherwise."""
-        row, k, _ = self._element(side, i)
-        return self._read(side, self.first[side] + row, step * self.tiling.depth + k)
+    def _each(self, side: Side, body: Callable[[Sym, Sym, Sym], Sequence[Statement]]) -> list[Statement]:
+        """``body`` of number, row (or column) and step of K, in a tile, of each vector in this thread's share, row and
+        step counted in vectors where a vector runs along them. Neighbouring threads take neighbours in memory."""
+        depth, threads = self.tiling.depth, self.tiling.threads
+        vectors, i = side.block * depth // side.together, self._axis("i", self._share(side))
+        e = self.threads.t + i.var * threads
+        bound = e if vectors % threads == 0 else self.names.var("e", vectors)
+        across = (depth if side.turned else side.block) // side.together
+        row, k = (bound // across, bound % across) if side.turned else (bound % across, bound // across)
+        inside = list(body(i.var, row, k))
+        if bound is not e:
+            inside = [If(Index(e < vectors, bool_), (LetIndex(bound, Index(e, int64)), *inside))]
+        return repeated(i, inside)
 
     def _read(self, side: Side, row: Sym, k: Sym) -> tuple[list[Statement], Value]:
         """The operand at a row (or column) and a step of K."""
@@ -179,11 +181,6 @@ class Writer:
         if not side.plain and tiling.length % tiling.depth:
             value = Apply(Op.WHERE, (Index(k < tiling.length, bool_), value, self.zero), self.dtype)
         return copy.statements, value
-
-    def _target(self, side: Side, step: Sym, i: Sym, value: Value) -> Store:
-        row, k, inside = self._element(side, i)
-        pitch = self.tiling.pitch(side)
-        return Store(self.tiles[side], self._buffer(side, step) + k * pitch + row, value, inside)
 
     def _buffer(self, side: Side, step: Sym) -> Sym:
         """Where the tile of a step begins."""
@@ -196,20 +193,33 @@ class Writer:
 
     def _copy(self, side: Side) -> list[Statement]:
         """The first tile."""
-        i = self._axis("i", self._share(side))
-        statements, value = self._value(side, ZERO, i.var)
-        return repeated(i, [*statements, self._target(side, ZERO, i.var, value)])
+        along, down = self.tiling.steps_of(side)
+        return self._each(side, lambda i, row, k: self._element(side, ZERO, row, k, self.tiles[side],
+                                                                self._buffer(side, ZERO) + row * along + k * down))
+
+    def _element(self, side: Side, step: Sym, row: Sym, k: Sym, into: Array, at: Sym) -> list[Statement]:
+        """An element of a step's tile, stored: 0 behind the end of K, anything outside the matrix otherwise."""
+        statements, value = self._read(side, self.first[side] + row, step * self.tiling.depth + k)
+        return [*statements, Store(into, at, value)]
 
     def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
         """A tile to registers. Behind the last one there is nothing to load."""
-        i = self._axis("i", into.size)
-        statements, value = self._value(side, step, i.var)
-        return repeated(i, [*statements, Store(into, i.var, value)])
+        return self._each(side, lambda i, row, k: self._element(side, step, row, k, into, i))
+
+    def _extent(self, side: Side) -> tuple[int, int]:
+        """Rows and steps of K of a vector."""
+        return (1, side.together) if side.turned else (side.together, 1)
 
     def _put(self, side: Side, step: Sym, held: Array) -> list[Statement]:
         """What was fetched to shared memory."""
-        i = self._axis("i", held.size)
-        return repeated(i, [self._target(side, step, i.var, Load(held, i.var))])
+        n, lane = side.together, self._axis("l", side.together)
+        (by_row, by_step), (high, deep) = self.tiling.steps_of(side), self._extent(side)
+
+        def put(i: Sym, row: Sym, k: Sym) -> list[Statement]:
+            at = row * (high * by_row) + k * (deep * by_step) + lane.var
+            store = Store(self.tiles[side], self._buffer(side, step) + at, Load(held, i * n + lane.var))
+            return vectorised(lane, [store])
+        return self._each(side, put)
 
     # --- multiplying
 
