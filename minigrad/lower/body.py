@@ -62,6 +62,15 @@ class Body:
             found = self.simple[e] = substitute(e, self.mapping)
         return found
 
+    @property
+    def stored_at(self) -> list[Sym]:
+        """Where the outputs are stored, over the merged axes."""
+        return [self.index(o.index) for o in self.outputs]
+
+    def read_at(self, work: Traffic) -> list[Sym]:
+        """Where memory is read, over the merged axes."""
+        return [self.index(x.index) for x in work.loads]
+
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
         return {v for g in self.gathers for v in self.depends(g)}

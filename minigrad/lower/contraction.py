@@ -13,7 +13,6 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Load
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
-from minigrad.lower.cost import lanes_for
 from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.reductions import FOLD, Domain
 from minigrad.lower.scalar import unconverted
@@ -103,7 +102,7 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
     """Whether the axes of ``a`` are better in the lanes of vectors than those of ``b``: if results are contiguous along
     one of them, or else what is read; or else if fewer elements have to be copied to make them so, where each row of
     the other operand's outer axes copies them again."""
-    stores = [body.index(o.index) for o in body.outputs]
+    stores = body.stored_at
     long_a, long_b = ([x for x in o.own if x.size > SHORT] for o in (a, b))
     for indices_a, indices_b in ((stores, stores), (a.loads(body), b.loads(body))):
         if contiguous(indices_a, long_a) != contiguous(indices_b, long_b):
@@ -133,7 +132,7 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     if product is None:
         return None
     a, b = product.a, product.b
-    stores = [body.index(o.index) for o in body.outputs]
+    stores = body.stored_at
     n = max(b.own, key=lambda x: (is_contiguous(stores, x), is_contiguous(b.loads(body), x), x.size))
     m = max(a.own, key=lambda x: x.size)
     made = _begun(body, kept, product, m, n, target)
@@ -183,7 +182,7 @@ def _begun(body: Body, kept: Sequence[Axis], product: Product, m: Axis, n: Axis,
         operand.unguarded = reguarded(operand.value, skips, ()) if skips else None
     outer = [x for x in kept if x is not n and x is not m]
     return Tiling(body, target, reduction, product.a, product.b, m, [n], outer, list(product.k),
-                  lanes_for(target, reduction.value.dtype.size), skips,
+                  target.lanes(reduction.value.dtype.size), skips,
                   reduction.value.dtype.is_float and any(c not in skips for c in product.lacking),
                   conditional=bool(product.conditions))
 
@@ -279,7 +278,7 @@ def less_along_sum(tiling: Tiling) -> bool:
             len(a.own) > 1 or len(b.own) > 1 or len(tiling.k) > 1):  # windows, which a copy of them serves better
         return False
     depth, columns, rows = last.size, prod(x.size for x in b.own), prod(x.size for x in a.own)
-    lanes = lanes_for(tiling.target, tiling.reduction.value.dtype.size)  # those of the tiling may be fewer
+    lanes = tiling.target.lanes(tiling.reduction.value.dtype.size)  # those of the tiling may be fewer
     vectors = -(-depth // lanes)
     cost = rows * columns * (vectors * IN_TILE + JOIN) + rows * vectors * a.arithmetic * -(-columns // 8)
     if is_apart(b, tiling.body, last):

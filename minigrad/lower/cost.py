@@ -51,7 +51,7 @@ def steps(extent: int, lanes: int, masked: bool = False) -> int:
 
 def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lanes: int, masked: bool = False) -> float:
     """Cost of one element of the body with ``axis`` as vector axis."""
-    vector, element = access_cost([body.index(load.index) for load in work.loads], stores, axis)
+    vector, element = access_cost(body.read_at(work), stores, axis)
     if masked and axis.size % lanes:
         vector += 1 + len(work.loads)  # a select, and loads that stop at the end
     vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)
@@ -62,11 +62,6 @@ def per_vector(body: Body, work: Traffic, axis: Axis, lanes: int) -> int:
     """Instructions that a vector takes, roughly; elements that lie apart are loaded one by one."""
     apart = sum(coefficient(body.index(load.index), axis.var) not in (0, 1) for load in work.loads)
     return work.cost + 2 * lanes * apart
-
-
-def lanes_for(target: Target, widest: int) -> int:
-    """Lanes of a vector loop whose widest element has ``widest`` bytes: one register of the widest."""
-    return target.lanes(max(widest, 1))
 
 
 def abreast(target: Target, cost: int, vectors: int) -> int:

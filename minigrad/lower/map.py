@@ -12,7 +12,7 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import abreast, axis_cost, lanes_for
+from minigrad.lower.cost import abreast, axis_cost
 from minigrad.lower.nest import ZERO, Lowering, Nest, Pieces, loop, parts
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -58,7 +58,7 @@ def map_stage(body: Body, target: Target, divide: bool, given: Steps | None = No
 def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -> Steps:
     """The lanes along the axis where they cost least, and tiles where reads and writes run across each other."""
     axes = list(space.axes.values())
-    lanes = lanes_for(target, max(work.widest, *(o.array.dtype.size for o in body.outputs)))
+    lanes = target.lanes(max(work.widest, *(o.array.dtype.size for o in body.outputs)))
     lane_axis = _vector_axis(body, work, axes, lanes)
     if lane_axis is None:
         return Steps()
@@ -82,13 +82,12 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
 
 def _in_one_piece(body: Body, lane_axis: Axis, tile: Axis) -> bool:
     """Whether all that is stored for a vector lies in one piece: rows as long as the tile, one after the other."""
-    stores = [body.index(o.index) for o in body.outputs]
-    return all(coefficient(e, lane_axis.var) == tile.size and coefficient(e, tile.var) == 1 for e in stores)
+    return all(coefficient(e, lane_axis.var) == tile.size and coefficient(e, tile.var) == 1 for e in body.stored_at)
 
 
 def _in_line(body: Body, work: Traffic, lane_axis: Axis) -> bool:
     """Whether all accesses are whole vectors or one element for all lanes, and no lane differs by its index."""
-    indices = [body.index(e) for e in [*[o.index for o in body.outputs], *[x.index for x in work.loads]]]
+    indices = [*body.stored_at, *body.read_at(work)]
     return all(coefficient(e, lane_axis.var) in (0, 1) for e in indices) and all(
         coefficient(body.index(e), lane_axis.var) == 0 for e in work.others)
 
@@ -96,7 +95,7 @@ def _in_line(body: Body, work: Traffic, lane_axis: Axis) -> bool:
 def _vector_axis(body: Body, work: Traffic, axes: Sequence[Axis], lanes: int) -> Axis | None:
     """The axis whose lanes cost least, if any is better than single elements."""
     blocked = body.gathering()
-    stores = [body.index(o.index) for o in body.outputs]
+    stores = body.stored_at
     best, least = None, float(work.cost + len(work.loads) * 0.5 + len(stores)) * 1.5
     for axis in reversed(axes):
         if axis.var in blocked or axis.size < 2 or lanes == 1:
@@ -110,7 +109,7 @@ def _vector_axis(body: Body, work: Traffic, axes: Sequence[Axis], lanes: int) ->
 def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis) -> Axis | None:
     """The axis along which some access is contiguous that is strided along the lanes: both are walked in small blocks,
     so that a cache line is used whole while it is near."""
-    indices = [body.index(e) for e in [*[o.index for o in body.outputs], *[x.index for x in work.loads]]]
+    indices = [*body.stored_at, *body.read_at(work)]
     for axis in reversed(axes):
         if axis is not lane_axis and any(coefficient(e, axis.var) == 1 and coefficient(e, lane_axis.var) not in (0, 1)
                                          for e in indices):
@@ -121,9 +120,8 @@ def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis)
 class _Map(Nest):
     def __init__(self, body: Body, space: Space, steps: Steps) -> None:
         axes = list(space.axes.values())
-        blocked = body.gathering()
         self.body, self.names = body, body.names
-        self.lane_axis = space.lanes(steps, axes, [a for a in axes if a.var in blocked])
+        self.lane_axis = space.lanes(steps, axes, body.gathering())
         self.tile = self._tile(space, steps)
         self.loops = [(space.name(a), a) for a in axes if a is not self.lane_axis and a is not self.tile]
         if self.tile is not None:

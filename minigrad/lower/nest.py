@@ -161,9 +161,7 @@ class Share:
 def share(axes: Sequence[Axis], work: int, chunk: int = CHUNK, multiple: int = 1) -> Share:
     """Divide loops over ``axes``, whose body costs ``work`` scalar operations, among parallel iterations of about
     ``chunk``; less for small work, and a multiple of ``multiple`` steps of the last axis."""
-    total = max(1, work)
-    for axis in axes:
-        total *= axis.size
+    total = max(1, work) * prod([axis.size for axis in axes])
     wanted = min(chunk, max(total // WANTED, chunk // 8, 1))
     inside = max(1, work)
     for cut in range(len(axes) - 1, -1, -1):
@@ -172,10 +170,7 @@ def share(axes: Sequence[Axis], work: int, chunk: int = CHUNK, multiple: int = 1
             block = min(size, max(1, wanted // inside))
             if cut == len(axes) - 1 and block > multiple:
                 block -= block % multiple
-            extent = -(-size // block)
-            for axis in axes[:cut]:
-                extent *= axis.size
-            return Share(tuple(axes), cut, block, extent)
+            return Share(tuple(axes), cut, block, prod([axis.size for axis in axes[:cut]]) * -(-size // block))
         inside *= size
     return Share((), 0, 1, 1)
 

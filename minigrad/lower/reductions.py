@@ -11,7 +11,7 @@ from math import prod
 
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import axis_cost, lanes_for, per_vector
+from minigrad.lower.cost import axis_cost, per_vector
 from minigrad.lower.nest import CHUNK, parts
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
@@ -84,7 +84,7 @@ class Choice:
     def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], space: Space, target: Target) -> None:
         self.body, self.kept, self.domains, self.space, self.target = body, kept, domains, space, target
         self.blocked = body.gathering()
-        self.lanes = lanes_for(target, max([d.work.widest for d in domains] + [
+        self.lanes = target.lanes(max([d.work.widest for d in domains] + [
             r.value.dtype.size for r in body.reductions]))
 
     def steps(self, total: int, divide: bool) -> Steps:
@@ -121,7 +121,7 @@ class Choice:
         if not self.domains or any(d.size == 0 for d in self.domains):
             return None, 0.0
         along_reduced = sum(self._reduced_axis(d)[1] for d in self.domains)
-        stores = [self.body.index(o.index) for o in self.body.outputs]
+        stores = self.body.stored_at
         best, least = None, along_reduced
         for axis in reversed(self.kept):
             if axis.var in self.blocked or axis.size < 2 or self.lanes == 1:
@@ -146,7 +146,7 @@ class Choice:
     def _tile(self, d: Domain) -> dict[Axis, int]:
         """How many results along one or two kept axes are found at once, so that what they read together is read once.
         Counted in instructions for a result and a vector of what it sums."""
-        loads = [self.body.index(x.index) for x in d.work.loads]
+        loads = self.body.read_at(d.work)
         shared = [x for x in self.kept if any(coefficient(e, x.var) == 0 for e in loads)
                   and any(coefficient(e, x.var) != 0 for e in loads)]
         if len(self.domains) != 1 or self.body.gathers or not shared or d.size < 4 * self.lanes:
@@ -205,7 +205,7 @@ class Choice:
         """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide
         blocks of results, in the first cache, let a row be read in long runs."""
         d = self.domains[0]
-        indices = [self.body.index(x.index) for x in d.work.loads]
+        indices = self.body.read_at(d.work)
         return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
                 and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
 

@@ -74,9 +74,8 @@ class _Rows(Nest):
     def __init__(self, choice: Choice, steps: Steps, factor: Factor | None) -> None:
         self.body, self.kept, self.domains, self.space = choice.body, choice.kept, choice.domains, choice.space
         self.steps, self.names = steps, choice.body.names
-        blocked = [a for a in self.space.axes.values() if a.var in choice.blocked]
-        self.lane_axis = self.space.lanes(steps, self.kept, blocked)
-        self.reduced = [self.space.lanes(steps, d.axes, blocked) for d in self.domains]
+        self.lane_axis = self.space.lanes(steps, self.kept, choice.blocked)
+        self.reduced = [self.space.lanes(steps, d.axes, choice.blocked) for d in self.domains]
         if self.lane_axis is not None and any(self.reduced):
             raise ScheduleError(f"{steps}: the lanes run along a kept axis or along reduced ones")
         tiles = {a: n for a in self.kept if a is not self.lane_axis

@@ -14,7 +14,7 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Alloc, Array, Const, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import abreast, access_cost, lanes_for
+from minigrad.lower.cost import abreast, access_cost
 from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Pieces, loop, parts, update, vectorised, when
 from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps, Strategy
@@ -66,7 +66,7 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool, given
     space = Space(axes, [along] if along else [])
     if given is None:
         widest = max(work.widest, body.outputs[0].array.dtype.size, Column(body, running, target).dtype.size)
-        steps = choose(body, work, space, axes, along, lanes_for(target, widest), target)
+        steps = choose(body, work, space, axes, along, target.lanes(widest), target)
     else:
         steps = space.check(given, STEPS)
     nest = _Scan(body, running, target, space, steps)
@@ -91,7 +91,7 @@ def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], along: Axi
            target: Target) -> Steps:
     """The axis where lanes cost least, if any is better than one element at a time, which waits for the one before. Of
     fewer columns than lanes, the parts of a long row."""
-    stores, loads = [body.index(body.outputs[0].index)], [body.index(x.index) for x in work.loads]
+    stores, loads = body.stored_at, body.read_at(work)
     blocked = body.gathering()
     best, least = None, 3.0 * (len(loads) + 3)
     for axis in reversed(axes):
@@ -166,7 +166,7 @@ class _Scan(Column, Nest):
     def __init__(self, body: Body, running: Running, target: Target, space: Space, steps: Steps) -> None:
         super().__init__(body, running, target)
         axes, along = list(space.axes.values()), self.along
-        axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
+        axis = space.lanes(steps, axes, body.gathering())
         self.target, self.in_memory = target, steps.keeps("sums")
         self.runs = self.block = self.unroll = 1
         if along is not None:
@@ -277,7 +277,7 @@ class _Scan(Column, Nest):
             return [*copy.statements, *vectorised(lane, [store])]
 
         work = traffic([output.value])
-        lanes = lanes_for(self.target, work.widest)
+        lanes = self.target.lanes(work.widest)
         return Pieces(self.names, count, lanes * abreast(self.target, work.cost, count // lanes)).row(inside)
 
     def _block(self, first: Sym, run: int, values: Array, ends: Array, before: Array) -> list[Statement]:

@@ -172,15 +172,10 @@ class Stages(ABC, Generic[Where]):
     def array(self, node: LazyBuffer | None, memory: Memory, written: bool) -> Array:
         """The array of a value's memory."""
         name = self.names.fresh(memory.name + "_") if self.stacked else memory.name
-        size = 1
         if memory.scope == "scratch":
             return Array(name, memory.dtype, self.held(node, memory), "scratch", 1, True)
         strides = contiguous_strides(memory.shape) if memory.strides is None else memory.strides
-        if 0 in memory.shape:
-            size = 0
-        else:
-            for n, stride in zip(memory.shape, strides, strict=True):
-                size += (n - 1) * stride
+        size = 0 if 0 in memory.shape else 1 + sum((n - 1) * by for n, by in zip(memory.shape, strides, strict=True))
         return Array(name, memory.dtype, size, "global", 1, written, memory.nontemporal)
 
     def values(self, stage: Stage, walked: tuple[int, Sym, int] | None = None) -> Values:

@@ -5,12 +5,13 @@ Next: ``neighbours.py``."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from minigrad.errors import ScheduleError
 from minigrad.lower.axes import Axis
+from minigrad.symbolic import Sym
 from minigrad.target import Target
 
 FORMS: dict[str, tuple[str, ...]] = {
@@ -182,15 +183,15 @@ class Space:
         sizes = ", ".join(f"{name} = {axis.size}" for name, axis in self.axes.items()) or "one element"
         return f"{strategy} over {sizes}: {steps}"
 
-    def lanes(self, steps: Steps, among: Sequence[Axis], blocked: Sequence[Axis] = ()) -> Axis | None:
-        """The one of these axes whose neighbours are the lanes of vectors."""
+    def lanes(self, steps: Steps, among: Sequence[Axis], blocked: Collection[Sym] = ()) -> Axis | None:
+        """The one of these axes whose neighbours are the lanes of vectors; its variable may not be blocked."""
         bound = [step for step in steps.named("lanes") if self.axes[str(step.args[0])] in among]
         if len(bound) > 1:
             raise ScheduleError(f"{bound[1]}: {bound[0].args[0]} has the lanes already")
         if not bound:
             return None
         found = self.axes[str(bound[0].args[0])]
-        if found in blocked:
+        if found.var in blocked:
             raise ScheduleError(f"{bound[0]}: an index is looked up for each element of {bound[0].args[0]}")
         return found
 

@@ -65,7 +65,7 @@ class Operand:
 
     def loads(self, body: Body) -> list[Sym]:
         """Where it reads memory."""
-        return [body.index(x.index) for x in self.work.loads]
+        return body.read_at(self.work)
 
 
 @dataclass(eq=False)

@@ -40,7 +40,7 @@ def find_windows(body: Body, work: Traffic, own: Sequence[Axis], k: Sequence[Axi
     """The windows of an operand that reads ``work``, whose own axes are ``own``, along the axes ``k`` of the sum. No
     window where the operand depends on an axis in another way, too, or where neighbouring windows do not overlap."""
     indices = [body.index(e) for e in work.indices()]
-    loads = [body.index(x.index) for x in work.loads]
+    loads = body.read_at(work)
     if not loads or any(v in {g.var for g in body.gathers} for e in indices for v in variables(e)):
         return []
     found: dict[int, list[tuple[Axis, int]]] = {}

@@ -35,7 +35,6 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.lower.cost import lanes_for
 from minigrad.lower.lower import Lowered, finish
 from minigrad.lower.scalar import constant, convert, fold, random_bits
 from minigrad.ops import REDUCE_OPS, Op, running_dtype, scatter_combine
@@ -106,7 +105,7 @@ def _operands(dtypes: Sequence[str]) -> list[Array]:
 
 
 def _lanes(target: Target, out: Array, operands: Sequence[Array]) -> int:
-    return lanes_for(target, max(accumulator(a.dtype).size for a in (out, *operands)))
+    return target.lanes(max(accumulator(a.dtype).size for a in (out, *operands)))
 
 
 def _elementwise(op: str, out: Array, operands: Sequence[Array], same: int, starts: Sequence[Sym],
@@ -129,7 +128,7 @@ def _random(target: Target) -> Kernel:
     def store(at: Sym) -> Store:
         return Store(out, at, random_bits(Load(key, _ZERO), at, 1 << 32))
 
-    return _blocks(("random",), (out, key), lanes_for(target, 4), store)
+    return _blocks(("random",), (out, key), target.lanes(4), store)
 
 
 def _blocks(name: Name, arrays: Sequence[Array], lanes: int, store: Callable[[Sym], Store]) -> Kernel:
@@ -167,7 +166,7 @@ def _copy(target: Target, size: int, axes: int, to_dense: bool, from_dense: bool
         body: list[Statement] = [store(p)]
     else:
         vectors = to_dense and (from_dense or size >= 4)
-        body = _run(_number(sizes[-1]), lanes_for(target, size) if vectors else 1, store)
+        body = _run(_number(sizes[-1]), target.lanes(size) if vectors else 1, store)
         for i in range(axes - 2, 0, -1):
             body = [For(index[i], _ZERO, _number(sizes[i - 1]), 1, "serial", tuple(body))]
     return _finished(("copy", size, axes, to_dense, from_dense), (out, source), (*sizes, *outer), p, body)
@@ -180,7 +179,7 @@ def _reduce(target: Target, op: str, dtype_name: str) -> Kernel:
     dtype, row = BY_NAME[dtype_name], REDUCE_OPS[op]
     wide = float64 if dtype.is_float and op in (Op.SUM, Op.PROD) else accumulator(dtype)
     out, source = _array("out", dtype, True), _array("in", dtype)
-    lanes = lanes_for(target, wide.size)
+    lanes = target.lanes(wide.size)
     n, p, step, rest = _number("n"), var("p", 0, MOST), var("v", 0, MOST), var("r", 0, MOST)
     lane, whole = var("l", 0, lanes - 1), n // lanes
     partial, total = Array("acc", wide, lanes, "register", lanes), Array("total", wide, 1, "register")
@@ -247,7 +246,7 @@ def _take(target: Target, size: int) -> Kernel:
     p, row, inner = var("p", 0, MOST), var("row", 0, MOST), _number("inner")
     body: list[Statement] = [
         LetIndex(row, Load(at, p)),
-            *_run(inner, lanes_for(target, size), lambda i: Store(out, p * inner + i, Load(source, row * inner + i)))]
+            *_run(inner, target.lanes(size), lambda i: Store(out, p * inner + i, Load(source, row * inner + i)))]
     return _finished(("take", size), (out, source, at), ("inner",), p, body)
 
 
@@ -267,7 +266,7 @@ def _put(target: Target, mode: str, dtype_name: str) -> Kernel:
             value = convert(Apply(combine, operands, wide), dtype)
         return Store(out, row * inner + i, value)
 
-    inside = (LetIndex(row, Load(at, j)), *_run(inner, lanes_for(target, accumulator(dtype).size), store))
+    inside = (LetIndex(row, Load(at, j)), *_run(inner, target.lanes(accumulator(dtype).size), store))
     return _finished(("put", mode, dtype_name), (out, source, at), ("count", "inner"), p,
                      (For(j, _ZERO, count, 1, "serial", inside),))
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from minigrad.dtype import accumulator, bool_, int64
 from minigrad.engine.tier0.names import tile_of
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, For, If, Index, LetIndex, Load, Statement, Store, Value
-from minigrad.lower.cost import lanes_for
 from minigrad.lower.scalar import convert
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, eq, minimum, num, var
@@ -38,7 +37,7 @@ class Product:
         self.target, self.out, self.a, self.b, self.most = target, out, a, b, most
         self.dtype, self.wide = out.dtype, accumulator(out.dtype)
         self.number = {name: number(name) for name in NUMBERS}
-        self.lanes = lanes_for(target, self.wide.size)
+        self.lanes = target.lanes(self.wide.size)
         self.height, self.vectors = tile_of(target)
         self.names = 0
 

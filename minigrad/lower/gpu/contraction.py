@@ -227,7 +227,7 @@ def _product_step(steps: Steps) -> Step:
 
 def takes_lanes(body: Body, columns: Side, lanes: int) -> bool:
     """Whether a thread can store so many neighbouring columns by one access."""
-    last, stores = columns.axes[-1], [body.index(o.index) for o in body.outputs]
+    last, stores = columns.axes[-1], body.stored_at
     return last.size % lanes == 0 and contiguous(stores, [last]) and not gathers_along(body, columns.axes)
 
 
@@ -276,7 +276,7 @@ def _side(operand: Operand, body: Body) -> Side:
     operand, with the axis last along which this one is contiguous."""
     loads, axes = operand.loads(body), list(operand.own)
     along = next((x for x in reversed(axes) if contiguous(loads, [x])), None)
-    if along is not None and not contiguous([body.index(o.index) for o in body.outputs], axes):
+    if along is not None and not contiguous(body.stored_at, axes):
         axes.remove(along)
         axes.append(along)
     in_shared = isinstance(operand.value, Load) and operand.value.array.scope == "shared"

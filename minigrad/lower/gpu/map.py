@@ -31,7 +31,7 @@ def map_stage(body: Body, threads: Threads, given: Steps | None = None) -> Lower
             raise ScheduleError(f"{step}: {reason or 'tiles are turned element by element, without lanes'}")
         statements, tiles = transpose_stage(body, work, axes, along, threads, size)
         return Lowering(statements, threads.note("map", space, steps, tiles), total, tiles)
-    lane_axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
+    lane_axis = space.lanes(steps, axes, body.gathering())
     lanes = steps.count("lanes", space.name(lane_axis)) if lane_axis else 1
     if lane_axis is None or lanes == 1:
         walked, groups = walk(threads, "i", prod(a.size for a in axes), steps.number("grid"))

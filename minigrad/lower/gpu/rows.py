@@ -286,8 +286,7 @@ class _Share(Group):
     def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym]) -> None:
         super().__init__(rows.body, domain, [mapping])
         self.rows = rows
-        blocked = [a for a in domain.axes if a.var in self.body.gathering()]
-        self.lane_axis = rows.space.lanes(rows.steps, domain.axes, blocked)
+        self.lane_axis = rows.space.lanes(rows.steps, domain.axes, self.body.gathering())
         if self.lane_axis is not None:
             self.lanes = rows.steps.count("lanes", rows.space.name(self.lane_axis))
             if self.lane_axis.size % self.lanes:
