@@ -30,6 +30,9 @@ is saved."""
 LOOK = 256
 """Groups that a search looks at before it gives up, and so the two that were to be merged stay apart."""
 
+LONG_COLUMN = 64
+"""Rows of a sum beside which its result is little memory."""
+
 NEIGHBOURS = 16
 """Groups, the nearest of those that read the same value, with which a group may be computed side by side."""
 
@@ -269,6 +272,8 @@ class Grouping:
                 reason = "a large contraction keeps its own kernel"
             elif prod(merged.outer) < self.target.parallel_min:
                 reason = f"only {prod(merged.outer)} common outer points"
+            elif not self.target.workgroup and _narrows(merged):
+                reason = "long columns are summed in wide pieces by themselves"
             elif not _keeps_contiguous(merged):
                 reason = "rows would be read across memory"
         if reason is None and self._scratch(merged, (producer, consumer)) > self.target.row_bytes:
@@ -449,6 +454,17 @@ def _keeps_contiguous(group: Group) -> bool:
             fixed = {c[stage] for c in group.columns}
             inside.add(axes[-1] not in fixed)
     return len(inside) <= 1
+
+
+def _narrows(group: Group) -> bool:
+    """Whether sums over many rows are divided by columns alone, and so read in narrow pieces, though they have other
+    axes by which they can be divided. What is kept of them is little beside what they read."""
+    for stage, draft in enumerate(group.drafts):
+        axes = [i for i, s in enumerate(draft.shape) if s > 1]
+        held = {c[stage] for c in group.columns}
+        if axes and draft.length >= LONG_COLUMN and axes[-1] in held and not held.issuperset(axes):
+            return True
+    return False
 
 
 def _like(group: Group) -> tuple[Any, ...]:

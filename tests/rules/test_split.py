@@ -69,6 +69,55 @@ def test_others_are_left_alone(shape: Shape, axes: tuple[int, ...]) -> None:
     assert split_reductions(outputs, AVX512) == outputs
 
 
+ACROSS: list[tuple[Shape, tuple[int, ...], int]] = [
+    ((4096, 1024), (0,), 32), ((40_000, 32), (0,), 64), ((5000, 300), (0,), 25), ((100, 200, 64), (0, 1), 100),
+    ((3, 1500, 300), (0, 1), 30), ((4, 4096, 100), (1,), 32), ((1 << 16, 17), (0,), 64)]
+"""Sums over many rows: shape, axes, and parts of the rows."""
+
+
+@pytest.mark.parametrize("op, dtype", [(Op.SUM, float32), (Op.SUM, int32), (Op.MAX, float32)], ids=str)
+@pytest.mark.parametrize("shape, axes, parts", ACROSS, ids=str)
+def test_sums_across_memory_are_made_in_parts_of_the_rows(op: str, dtype: DType, shape: Shape, axes: tuple[int, ...],
+                                                          parts: int) -> None:
+    whole = Source("NUMPY", dtype, "plain", op).leaf(shape).reduce(op, axes)
+    (split,) = split_reductions([whole], AVX2)
+    verify([split])
+    assert _levels(split) == 2 and split.shape == whole.shape
+    first = [n for n in toposort([split]) if n.op in REDUCE and not any(s.op in REDUCE for s in toposort(list(n.srcs)))]
+    assert first[0].size == parts * whole.size, "neighbouring results stay side by side"
+    want, got = evaluate([whole, split], to_numpy)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)
+
+
+def test_parts_of_rows_that_leave_a_rest() -> None:
+    whole = Source("NUMPY", float32, "plain", 0).leaf((32_771, 40)).reduce(Op.SUM, (0,))  # a prime number of rows
+    (split,) = split_reductions([whole], AVX2)
+    assert _levels(split) == 2 and split.op == Op.ADD
+    want, got = evaluate([whole, split], to_numpy)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)
+
+
+def test_which_sums_across_memory_stay_whole() -> None:
+    def leaf(*shape: int) -> LazyBuffer:
+        return LazyBuffer(Op.BUFFER, (), None, shape, float32, "CPU")
+
+    x = leaf(4096, 1024)
+    total = x.reduce(Op.SUM, (0,))
+    beside = [x.binary(Op.SUB, total.expand(x.shape))]
+    assert split_reductions(beside, AVX512) == beside, "blocks of columns are read again from the cache"
+    scaled = [total.expand((8, 1024)).binary(Op.MUL, leaf(8, 1024))]
+    assert _levels(split_reductions(scaled, AVX512)[0]) == 2, "but few rows beside it do not need that"
+    narrow = leaf(1 << 16, 64)
+    few = narrow.binary(Op.SUB, narrow.reduce(Op.SUM, (0,)).expand(narrow.shape))
+    assert _levels(split_reductions([few], AVX512)[0]) == 2, "and of few columns there are no blocks"
+    a, b = [leaf(4096, *shape).expand((4096, 16, 32)) for shape in ((16, 1), (1, 32))]
+    product = [a.binary(Op.MUL, b).reduce(Op.SUM, (0,))]
+    assert split_reductions(product, AVX512) == product, "a product of matrices has an order of its own"
+    for shape, axes in (((1024, 1000), (0,)), ((100, 40_000), (0,)), ((1024, 4096), (1,)), ((4096, 1), (0,))):
+        others = [leaf(*shape).reduce(Op.SUM, axes)]
+        assert split_reductions(others, AVX512) == others
+
+
 def test_split_depends_on_shapes_alone() -> None:
     """Targets differ in vectors and caches: association must not follow them."""
     x = LazyBuffer(Op.BUFFER, (), None, (3, 70_000), float32, "CPU").reduce(Op.SUM, (1,))

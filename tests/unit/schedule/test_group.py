@@ -61,6 +61,15 @@ def test_too_few_rows_stay_apart_and_say_so() -> None:
     assert "only 3 common outer points" in why_apart(made)
 
 
+def test_sums_of_parts_of_the_rows_stay_apart_from_what_joins_them() -> None:
+    """In one kernel, they would be divided by columns alone, and read in narrow pieces."""
+    made = plan(buffer((5000, 1000), float32).reduce(Op.SUM, (0,)).unary(Op.SQRT))
+    first, second = [p for launch in made.launches for p in parts(launch)]
+    assert first.outer == (25, 1000) and second.outer == (1000,)
+    assert "long columns are summed in wide pieces by themselves" in why_apart(made)
+    assert _only(plan(softmax(buffer((4096, 2000), float32), (0,)))).outer == (2000,), "here they are in the cache"
+
+
 def test_a_consumer_of_part_of_the_rows_does_not_take_the_producer_in() -> None:
     x = buffer((50, 400), float32)
     total = x.reduce(Op.MAX, (1,)).unary(Op.EXP)
