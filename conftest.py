@@ -148,10 +148,10 @@ def _seeded(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_sizes_seen() -> None:
-    """Which sizes earlier tests came with decides nothing in this one (``engine/tiers.py``)."""
+    """Which sizes and lengths earlier tests came with decides nothing in this one (``engine/tiers.py``)."""
     realise = sys.modules.get("minigrad.engine.realise")
     if realise is not None:
-        realise.plans.sightings.seen.clear()  # type: ignore[attr-defined]
+        realise.plans.sightings.clear()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ class PlanCache:
         kernels.clear()
         self.programs.clear()
         self.nodes = self.calls = 0
-        self.sightings = tiers.Sightings()
+        self.sightings.clear()
 
 
 def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:

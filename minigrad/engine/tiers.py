@@ -16,7 +16,9 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
               it is compiled after some twenty runs
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
-  the same structure came with another size before: then sizes vary, and this one need not come again either.
+  the same structure came with another size before: then sizes vary, and this one need not come again either. Nor need
+  one that has the same kinds of nodes as ``LENGTHS`` others, but more or fewer of them: a list that grows, of which
+  the sum is taken at each step, or expressions that differ in length only.
 - A graph with products of matrices that are much larger than these, as attention's scores are, is compiled: tier 0
   keeps every value, and a kernel that walks along them keeps a block.
 - A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
@@ -28,7 +30,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from minigrad import config
 from minigrad.engine.walk import Pending
@@ -41,8 +43,12 @@ RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0
 MANY = 256
 LARGE = 1 << 22
 """Elements of a product of matrices that is larger than these, beyond which it is not kept whole: 16 MiB in float32."""
+LENGTHS = 4
+"""So many numbers of nodes of the same kinds are compiled; what comes with another is not expected to come again."""
 CAPACITY = 4096
-"""Structures remembered."""
+"""Structures remembered, and sets of kinds of nodes."""
+
+T = TypeVar("T")
 
 
 class Cost(NamedTuple):
@@ -123,30 +129,51 @@ def _is_by_rows(shape: Sequence[int], axes: Sequence[int]) -> bool:
 
 
 class Sightings:
-    """The structures seen, each with the size it came with first."""
+    """The structures seen, each with the size it came with first, and the kinds of nodes that graphs were made of, each
+    with the first numbers of nodes."""
 
     def __init__(self) -> None:
-        self.seen: OrderedDict[int, int] = OrderedDict()
+        self.sizes: OrderedDict[int, int] = OrderedDict()
+        self.lengths: OrderedDict[int, set[int]] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.sizes.clear()
+        self.lengths.clear()
 
     def vary(self, pending: Pending) -> bool:
-        """Whether a graph of this structure came with another size before. Remembers this one."""
-        structure, sizes = _structure(pending)
-        first = self.seen.setdefault(structure, sizes)
-        self.seen.move_to_end(structure)
-        if len(self.seen) > CAPACITY:
-            self.seen.popitem(last=False)
-        return first != sizes
+        """Whether a graph of this structure came with another size before, or graphs of these kinds of nodes in
+        ``LENGTHS`` other numbers. Remembers this one."""
+        structure, sizes, kinds = _structure(pending)
+        lengths, length = _kept(self.lengths, kinds, set()), len(pending.order)
+        if len(lengths) < LENGTHS:
+            lengths.add(length)
+        return _kept(self.sizes, structure, sizes) != sizes or length not in lengths
 
 
-def _structure(pending: Pending) -> tuple[int, int]:
-    """A number for the ops and how they are connected, and one for the shapes."""
+def _kept(seen: OrderedDict[int, T], key: int, new: T) -> T:
+    """What is remembered of a key, or else ``new``, from now on."""
+    value = seen.setdefault(key, new)
+    seen.move_to_end(key)
+    if len(seen) > CAPACITY:
+        seen.popitem(last=False)
+    return value
+
+
+def _structure(pending: Pending) -> tuple[int, int, int]:
+    """Numbers for the ops and how they are connected, for the shapes, and for the kinds of nodes: each is an op with
+    the ops that it reads, however often."""
     number: dict[LazyBuffer, int] = {}
+    kind: dict[LazyBuffer, tuple[str, str, int]] = {}
     parts: list[object] = []
+    kinds: set[object] = set()
     for node in pending.order:
         name = node.arg.name if node.op == Op.FUNCTION else node.op
-        parts.append((name, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
+        kind[node] = name, node.dtype.name, len(node.shape)
+        parts.append((*kind[node], *[number[s] for s in node.srcs]))
+        kinds.add((kind[node], frozenset([kind[s] for s in node.srcs])))
         number[node] = len(number)
-    return hash(tuple(parts)), hash(tuple([node.shape for node in pending.order]))
+    return hash(tuple(parts)), hash(tuple([node.shape for node in pending.order])), hash(frozenset(kinds))
 
 
 def choose(pending: Pending, cost: Cost, sightings: Sightings) -> int:

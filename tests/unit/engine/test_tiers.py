@@ -65,6 +65,20 @@ def test_sizes_that_vary_are_run_at_once_from_the_second_on() -> None:
     assert _tier(cache, _leaf(5).unary(Op.ABS)) == (1, False), "another structure"
 
 
+def test_graphs_that_differ_in_length_only_are_run_at_once_from_the_fifth_on() -> None:
+    cache = PlanCache()
+    parts = [_leaf() for _ in range(8)]
+
+    def tier(length: int) -> int:
+        total = parts[0].unary(Op.NEG)
+        for part in parts[:length]:
+            total = total.binary(Op.ADD, part)
+        return _tier(cache, total)[0]
+
+    assert [tier(n) for n in (2, 3, 4, 5, 3, 6, 7, 6, 5)] == [1, 1, 1, 1, 1, 0, 0, 0, 1]
+    assert _tier(cache, parts[0].unary(Op.NEG).binary(Op.MUL, parts[1])) == (1, False), "another kind of node"
+
+
 def test_large_work_is_compiled_at_once() -> None:
     pending = walk([_long(_leaf(1 << 22))])
     cost = tiers.cost_of(pending.order)
