@@ -16,6 +16,9 @@ from minigrad.symbolic import variables
 ALONE = frozenset((Op.SCATTER, Op.ASSIGN, Op.OUTPUT))
 """They share a kernel with nothing: the memory of the first two holds their base already, the last are LOOPs'."""
 
+LONG_COLUMN = 64
+"""Rows of a sum beside which its result is little memory."""
+
 
 @dataclass(eq=False)
 class Draft:
@@ -147,3 +150,27 @@ class Group:
         """One stage without reductions or scans."""
         return len(self.drafts) == 1 and not self.alone and self.drafts[0].domain is None and (
             self.drafts[0].stores[0].op != Op.SCAN)
+
+
+def keeps_contiguous(group: Group) -> bool:
+    """Whether in every stage the last axis runs inside the outer point, or in none (then columns can be taken
+    together)."""
+    inside = set()
+    for stage, draft in enumerate(group.drafts):
+        domain = max((r.srcs[0].shape for a in draft.accesses for r in a.reduces), key=len, default=draft.shape)
+        axes = [i for i, s in enumerate(domain) if s > 1]
+        if axes:
+            fixed = {c[stage] for c in group.columns}
+            inside.add(axes[-1] not in fixed)
+    return len(inside) <= 1
+
+
+def narrows(group: Group) -> bool:
+    """Whether sums over many rows are divided by columns alone, and so read in narrow pieces, though they have other
+    axes by which they can be divided. What is kept of them is little beside what they read."""
+    for stage, draft in enumerate(group.drafts):
+        axes = [i for i, s in enumerate(draft.shape) if s > 1]
+        held = {c[stage] for c in group.columns}
+        if axes and draft.length >= LONG_COLUMN and axes[-1] in held and not held.issuperset(axes):
+            return True
+    return False

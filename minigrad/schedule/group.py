@@ -12,7 +12,7 @@ from typing import Any
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.access import scanned
-from minigrad.schedule.draft import ALONE, Draft, Group
+from minigrad.schedule.draft import ALONE, Draft, Group, keeps_contiguous, narrows
 from minigrad.schedule.linked import LinkedOrder
 from minigrad.schedule.materialise import Materialised
 from minigrad.schedule.streaming import Walk
@@ -29,9 +29,6 @@ is saved."""
 
 LOOK = 256
 """Groups that a search looks at before it gives up, and so the two that were to be merged stay apart."""
-
-LONG_COLUMN = 64
-"""Rows of a sum beside which its result is little memory."""
 
 NEIGHBOURS = 16
 """Groups, the nearest of those that read the same value, with which a group may be computed side by side."""
@@ -272,9 +269,9 @@ class Grouping:
                 reason = "a large contraction keeps its own kernel"
             elif prod(merged.outer) < self.target.parallel_min:
                 reason = f"only {prod(merged.outer)} common outer points"
-            elif not self.target.workgroup and _narrows(merged):
+            elif not self.target.workgroup and narrows(merged):
                 reason = "long columns are summed in wide pieces by themselves"
-            elif not _keeps_contiguous(merged):
+            elif not keeps_contiguous(merged):
                 reason = "rows would be read across memory"
         if reason is None and self._scratch(merged, (producer, consumer)) > self.target.row_bytes:
             reason = "its row does not fit the cache"
@@ -441,30 +438,6 @@ def _linked(producer: Group, consumer: Group, u: tuple[int, ...], v: tuple[int, 
                     if any(index[u[produced]] is not own for index in a.reads.get(node, ())):
                         return False
     return True
-
-
-def _keeps_contiguous(group: Group) -> bool:
-    """Whether in every stage the last axis runs inside the outer point, or in none (then columns can be taken
-    together)."""
-    inside = set()
-    for stage, draft in enumerate(group.drafts):
-        domain = max((r.srcs[0].shape for a in draft.accesses for r in a.reduces), key=len, default=draft.shape)
-        axes = [i for i, s in enumerate(domain) if s > 1]
-        if axes:
-            fixed = {c[stage] for c in group.columns}
-            inside.add(axes[-1] not in fixed)
-    return len(inside) <= 1
-
-
-def _narrows(group: Group) -> bool:
-    """Whether sums over many rows are divided by columns alone, and so read in narrow pieces, though they have other
-    axes by which they can be divided. What is kept of them is little beside what they read."""
-    for stage, draft in enumerate(group.drafts):
-        axes = [i for i, s in enumerate(draft.shape) if s > 1]
-        held = {c[stage] for c in group.columns}
-        if axes and draft.length >= LONG_COLUMN and axes[-1] in held and not held.issuperset(axes):
-            return True
-    return False
 
 
 def _like(group: Group) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """Stage: schedule, step 2. In: a simplified graph. Out: which of its nodes get memory. All others are computed where
 they are read, again for each reader.
-Next: ``draft.py``."""
+Next: ``held.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.origins import follow
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
 from minigrad.schedule.access import Access, access
+from minigrad.schedule.held import HELD_COST, held_in_rows
 from minigrad.schedule.streaming import Walk
+from minigrad.target import Target
 
 MEMORY_COST = 24
 """Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much
@@ -46,7 +48,7 @@ class Materialised:
     """``outputs``: as asked for, sources wrapped; ``stored``: the nodes with memory, in topological order;
     ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for
     DEBUG=3; ``accesses``: of those of which it was found on the way, what they read; ``walks``: the reductions that
-    one kernel each is to compute."""
+    one kernel each is to compute; ``held``: of those that a kernel is expected to hold for a row their numbers."""
 
     outputs: list[LazyBuffer]
     stored: list[LazyBuffer]
@@ -54,6 +56,7 @@ class Materialised:
     why: dict[LazyBuffer, str] = field(default_factory=dict)
     accesses: dict[LazyBuffer, Access] = field(default_factory=dict)
     walks: list[Walk] = field(default_factory=list)
+    held: dict[LazyBuffer, int] = field(default_factory=dict)
 
     def access(self, node: LazyBuffer) -> Access:
         """What a stored node reads."""
@@ -66,10 +69,12 @@ class Materialised:
         return node
 
 
-def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = ()) -> Materialised:
+def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = (), target: Target | None = None,
+                apart: Container[int] = ()) -> Materialised:
     """Decide what is stored: outputs and what ops write on (HOST and COPY nodes were run before); reductions, each
     where the elementwise nodes that it feeds have come together; then what would cost more to compute again for each
-    reader."""
+    reader. What a kernel of the ``target`` can hold for a row costs less, but for those ``apart``, by their numbers:
+    of them it is known that no kernel does."""
     outputs, initial, at = _wrap_sources(outputs)
     walks = [walk.moved(at) for walk in walks]
     order = toposort(outputs)
@@ -97,12 +102,15 @@ def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = ()) -> Ma
     lengths = _place_reductions(order, consumers, why, walk_of)
     walked = {node for walk in walks for node in walk.nodes}
     masks = _masks(order, walked)
+    rows = set() if target is None or target.workgroup else held_in_rows(order, consumers, target) - walked
+    held = {n: i for i, n in enumerate(order) if n in rows and i not in apart and n not in why}
     for factor, transitive in ((1, False), (3, True)):
         reads = _reads(order, consumers, why, lengths, transitive)
-        _store_repeated(order, reads, why, MEMORY_COST * factor, masks, walked)
+        _store_repeated(order, reads, why, MEMORY_COST * factor, masks, walked, held)
     roles = {sink: (walk, walk.kind(sink)) for sink, walk in walk_of.items()}
     accesses = _separate_domains(order, why, roles)
-    return Materialised(outputs, [n for n in order if n in why], initial, why, accesses, walks)
+    return Materialised(outputs, [n for n in order if n in why], initial, why, accesses, walks,
+                        {n: i for n, i in held.items() if n in why})
 
 
 def _wrap_sources(outputs: Sequence[LazyBuffer],
@@ -299,10 +307,11 @@ def _masks(order: Sequence[LazyBuffer], walked: set[LazyBuffer]) -> set[LazyBuff
 
 
 def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float], why: dict[LazyBuffer, str],
-                    worth: int, masks: Container[LazyBuffer], walked: Container[LazyBuffer]) -> None:
-    """Store what is dearer to compute for every read than to keep, but for ``masks``, and cut slices that grow too
-    large. Random bits are never stored for themselves, but in nodes that are ``walked`` what is made of them may be:
-    there it stays in scratch memory."""
+                    worth: int, masks: Container[LazyBuffer], walked: Container[LazyBuffer],
+                    held: Container[LazyBuffer]) -> None:
+    """Store what is dearer to compute for every read than to keep (what is ``held`` for a row costs less), but for
+    ``masks``, and cut slices that grow too large. Random bits are never stored for themselves, but in nodes that are
+    ``walked`` what is made of them may be: there it stays in scratch memory."""
     cost: dict[LazyBuffer, float] = {}
     count: dict[LazyBuffer, int] = {}
     leaves: dict[LazyBuffer, frozenset[LazyBuffer]] = {}
@@ -321,7 +330,7 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
             cost[node] *= max(1, node.srcs[0].size // max(1, node.size))
         if node not in why and node.op not in MOVEMENT:
             # arithmetic on indices alone stays in registers: it costs no load to repeat it
-            limit = worth if leaves[node] else 8 * worth
+            limit = HELD_COST if node in held else worth if leaves[node] else 8 * worth
             if (reads[node] - 1) * cost[node] > limit and not (node in masks and not leaves[node]):
                 why[node] = f"read {reads[node]:.0f} times, {cost[node]:.0f} operations each"
             elif count[node] > MAX_OPERATIONS or len(leaves[node]) > MAX_LEAVES:

@@ -26,7 +26,7 @@ from minigrad.schedule.order import donations, launches, overwriting_last
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.schedule.split import split_reductions
-from minigrad.schedule.streaming import find_walks
+from minigrad.schedule.streaming import Walk, find_walks
 from minigrad.schedule.structure import Structure, structure
 from minigrad.target import Target
 
@@ -92,10 +92,24 @@ def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: 
     streamed, walks = find_walks(split, target, names)
     if config.get("VERIFY"):
         verify(streamed)
-    graph = materialise(streamed, walks)
-    grouping = Grouping(graph, target)
-    groups = grouping.run()
+    graph, grouping, groups = grouped(streamed, walks, target)
     return Assembly(grouping, graph, launches(groups, target), list(leaves), dead, names).plan()
+
+
+def grouped(outputs: Sequence[LazyBuffer], walks: Sequence[Walk],
+             target: Target) -> tuple[Materialised, Grouping, list[Group]]:
+    """What is stored, and in which groups. What was to be held for a row, and is not in one kernel after all, is
+    computed again instead."""
+    apart: set[int] = set()
+    while True:
+        graph = materialise(outputs, walks, target, apart)
+        grouping = Grouping(graph, target)
+        groups = grouping.run()
+        lost = [number for node, number in graph.held.items()
+                if node in grouping.of and not grouping.is_scratch(node, grouping.of[node])]
+        if not lost:
+            return graph, grouping, groups
+        apart.update(lost)
 
 
 @dataclass(eq=False)

@@ -17,10 +17,8 @@ from minigrad.kernel.ir import Kernel
 from minigrad.kernel.show import show as show_kernel
 from minigrad.lower import lower
 from minigrad.render import render_c, render_cuda, render_llvm, render_opencl
-from minigrad.schedule.group import Grouping
-from minigrad.schedule.materialise import materialise
 from minigrad.schedule.order import launches
-from minigrad.schedule.plan import Assembly, schedule
+from minigrad.schedule.plan import Assembly, grouped, schedule
 from minigrad.schedule.show import show as show_plan
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.split import split_reductions
@@ -57,9 +55,8 @@ def stages(name: str, graph) -> dict[str, str]:
     """The text of each stage, by file name. The scheduler's steps are taken one by one, as ``schedule`` takes them,
     to have ``Materialised.why`` too."""
     simple, names = simplify(graph.outputs)
-    stored = materialise(split_reductions(simple, AVX2))
-    grouping = Grouping(stored, AVX2)
-    order = launches(grouping.run(), AVX2)
+    stored, grouping, groups = grouped(split_reductions(simple, AVX2), (), AVX2)
+    order = launches(groups, AVX2)
     plan = Assembly(grouping, stored, order, graph.leaves, graph.dead, names).plan()
     lowered = [lower(launch.spec, AVX2) for launch in plan.launches]
     kernels = [x.kernel for x in lowered]
