@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -325,9 +325,10 @@ def _like(given: Any) -> LazyBuffer:
 
 
 def _listed(tensors: Any, or_none: bool = False) -> list[Any]:
-    """One or several Tensors or edges as a list; ``TypeError`` for anything else, but None where that stands for what
-    is not given."""
-    listed = list(tensors) if isinstance(tensors, tuple | list) and not _is_edge(tensors) else [tensors]
+    """One Tensor or edge, or those that any iterable gives, such as ``module.parameters()``, as a list; ``TypeError``
+    for anything else, but None where that stands for what is not given."""
+    one = hasattr(tensors, "_source") or _is_edge(tensors) or not isinstance(tensors, Iterable)
+    listed = [tensors] if one else list(tensors)
     for given in listed:
         if not hasattr(given, "_source") and not _is_edge(given) and not (or_none and given is None):
             raise TypeError(f"expected Tensors or GradientEdges, got {type(given).__name__}")

@@ -291,6 +291,20 @@ def test_a_hook_sees_no_gradient_of_an_input_that_nobody_asked_for() -> None:
     assert seen == [[True, False]]
 
 
+def test_what_is_differentiated_may_be_any_iterable() -> None:
+    model = minigrad.nn.Linear(2, 1)
+    x = minigrad.tensor([[1.0, 2.0]])
+    named = dict(model.named_parameters())
+    for inputs in (list(model.parameters()), model.parameters(), named.values()):
+        weight, bias = grad(iter([model(x).sum()]), inputs)
+        assert weight.tolist() == [[1, 2]] and bias.tolist() == [1]
+    minigrad.autograd.backward(iter([model(x).sum()]), iter([minigrad.tensor(2.0)]), inputs=model.parameters())
+    model(x).sum().backward(inputs=named.values())
+    assert model.weight.grad.tolist() == [[3, 6]]
+    with pytest.raises(TypeError, match="expected Tensors or GradientEdges, got int"):
+        grad(model(x).sum(), iter([3]))
+
+
 def test_grad_takes_only_inputs_and_dictionaries() -> None:
     x, y = (minigrad.tensor(v, requires_grad=True) for v in (2.0, 3.0))
     found = minigrad.autograd.grad(x * x * y, {"x": x, "y": y})
