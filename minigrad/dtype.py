@@ -3,7 +3,6 @@ Next: ``config.py``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -25,9 +24,9 @@ def show_as(package: str) -> None:
 NAME_ONLY = "complex32 is a name only: there are no tensors of it; use complex64"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class DType:
-    """An element type. Compared by identity; there is one object for each type.
+    """An element type. Compared by identity; there is one object for each type. It is no dataclass: ``asdict`` of a
+    user's dataclass that holds one would take it apart.
 
     ``kind`` is ``"b"`` bool, ``"u"`` unsigned, ``"i"`` signed, ``"f"`` floating, ``"c"`` complex; ``size`` is in bytes.
 
@@ -35,10 +34,19 @@ class DType:
     (4, True, 'i')
     """
 
+    __slots__ = ("kind", "name", "order", "size")
+
     name: str
     kind: str
     size: int
     order: int
+
+    def __init__(self, name: str, kind: str, size: int, order: int) -> None:
+        for slot, value in (("name", name), ("kind", kind), ("size", size), ("order", order)):
+            object.__setattr__(self, slot, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{self!r} cannot be changed")
 
     def __repr__(self) -> str:
         return shown(self.name)

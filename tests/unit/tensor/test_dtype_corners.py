@@ -3,6 +3,7 @@ tensors, as PyTorch has it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -281,3 +282,13 @@ def test_a_single_half_that_is_filled_becomes_infinite():
                      lambda shape: mg.full(shape, 1e10, dtype=mg.float16)):
             with pytest.raises(RuntimeError, match="type c10::Half without overflow"):
                 fill(shape)
+
+
+def test_a_dtype_in_a_dataclass_stays_one_and_cannot_be_changed():
+    @dataclasses.dataclass
+    class Config:
+        dtype: mg.dtype = mg.float32
+
+    assert dataclasses.asdict(Config())["dtype"] is mg.float32
+    with pytest.raises(AttributeError, match="minigrad.float32 cannot be changed"):
+        mg.float32.size = 8
