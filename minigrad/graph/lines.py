@@ -40,7 +40,10 @@ def user_stack() -> list[str]:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] == "minigrad"
+    """Whether minigrad's code runs in it; a module that ``python -m`` runs is called ``__main__``, but for its spec."""
+    spec = frame.f_globals.get("__spec__")
+    name = frame.f_globals.get("__name__", "") if spec is None else spec.name
+    return name.partition(".")[0] == "minigrad"
 
 
 def remember(outputs: Sequence[LazyBuffer], line: Line | None, body: Subgraph) -> None:

@@ -10,6 +10,7 @@ Next: ``minigrad/__main__.py``.
 
 from __future__ import annotations
 
+import builtins
 import code
 import importlib
 import os
@@ -17,7 +18,7 @@ import runpy
 import sys
 import traceback
 from contextlib import suppress
-from types import CodeType, ModuleType, TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import minigrad
@@ -73,39 +74,46 @@ def _run(arguments: list[str]) -> None:
     if first == "-c":
         sys.argv = ["-c", *rest[1:]]
         sys.path[0:1] = [""]
-        _execute(compile(rest[0], "<string>", "exec"), None)
+        _execute(rest[0], "<string>")
         return
     sys.argv = arguments
     if first == "-":
         sys.path[0:1] = [""]
-        _execute(compile(sys.stdin.read(), "<stdin>", "exec"), None)
+        _execute(sys.stdin.read(), "<stdin>")
         return
-    if os.path.isdir(first):  # a folder or archive with a __main__.py
+    if os.path.isdir(first):  # a folder with a __main__.py
+        if not os.path.isfile(os.path.join(first, "__main__.py")):
+            raise SystemExit(f"python -m minigrad.torch: can't find '__main__' module in {first!r}")
         runpy.run_path(first, run_name="__main__")
         return
-    with open(first, "rb") as file:
-        source = file.read()
-    sys.path[0:1] = [os.path.dirname(os.path.abspath(first))]
-    _execute(compile(source, first, "exec"), first)
+    path = os.path.abspath(first)  # as Python does: the program may change the folder
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        print(f"python -m minigrad.torch: can't open file {path!r}: [Errno {error.errno}] {error.strerror}",
+              file=sys.stderr)
+        raise SystemExit(2) from None
+    sys.path[0:1] = [os.path.dirname(path)]
+    _execute(source, path, __file__=path)
 
 
-def _execute(program: CodeType, path: str | None) -> None:
-    """Run a program as the module ``__main__``, so that what it pickles is found there."""
+def _execute(source: str | bytes, name: str, **names: str) -> None:
+    """Run a program as the module ``__main__``, so that what it pickles is found there. It gets none of the features
+    that this file imports from ``__future__``."""
     module = ModuleType("__main__")
-    if path is not None:
-        module.__file__ = path
+    module.__dict__.update(names, __builtins__=builtins)
     sys.modules["__main__"] = module
-    exec(program, module.__dict__)
+    exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
 
 
-def _of_the_program(found: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames that started the program."""
+def _of_the_program(at: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames that started the program; None where it did not start."""
     ours = (__file__, runpy.__file__)
-    at = found
     while at is not None and (at.tb_frame.f_code.co_filename in ours
                               or at.tb_frame.f_code.co_filename.startswith("<frozen ")):
         at = at.tb_next
-    return at if at is not None else found
+    return at
 
 
 def _prompt() -> int:

@@ -82,7 +82,42 @@ def test_wrong_command_lines_say_how_it_goes(capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr().err
         assert message in said and "usage: python -m minigrad.torch" in said
     assert main(["--help"]) == 0 and capsys.readouterr().out.startswith("usage: python -m minigrad.torch")
-    assert run("/nowhere/x.py").stderr.endswith("No such file or directory: '/nowhere/x.py'\n")
+    missing = run("/nowhere/x.py")
+    assert (missing.returncode, missing.stderr) == (
+        2, "python -m minigrad.torch: can't open file '/nowhere/x.py': [Errno 2] No such file or directory\n")
+
+
+def test_a_program_that_cannot_start_has_no_traceback_of_the_runner(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("def f(:\n")
+    (tmp_path / "folder").mkdir()
+    assert run(str(tmp_path / "wrong.py")).stderr == python_itself(str(tmp_path / "wrong.py"))
+    assert run(str(tmp_path / "folder")).stderr == (
+        f"python -m minigrad.torch: can't find '__main__' module in {str(tmp_path / 'folder')!r}\n")
+    assert run("-m", "no_such_module").stderr == "ImportError: No module named no_such_module\n"
+
+
+def python_itself(script: str) -> str:
+    """What Python prints to stderr for this script."""
+    return subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120).stderr
+
+
+def test_a_script_is_the_main_module_that_python_would_make_of_it(tmp_path: Path) -> None:
+    """Its annotations are values, as this package's ``from __future__`` is not its; its file is absolute."""
+    (tmp_path / "main.py").write_text(
+        "import os\ndef f(x: int): pass\nos.chdir('/')\n"
+        "print(f.__annotations__['x'] is int, os.path.exists(__file__), __builtins__.__name__)\n")
+    assert run("main.py", cwd=tmp_path).stdout == "True True builtins\n"
+    assert run("-c", "def f(x: int): pass\nprint(f.__annotations__['x'] is int)").stdout == "True\n"
+
+
+def test_detect_anomaly_shows_the_calls_of_the_program_only(tmp_path: Path) -> None:
+    script = tmp_path / "nan.py"
+    script.write_text("import torch\ntorch.autograd.set_detect_anomaly(True)\n"
+                      "y = torch.tensor([-1.], requires_grad=True).sqrt()\ny.sum().backward()\n")
+    said = run(str(script)).stderr
+    assert said.count("File ") == said.count(f'File "{script}"') + said.count("/minigrad/tensor/") + said.count(
+        "/minigrad/autograd/")
+    assert f'Traceback of forward call that caused the error:\n  File "{script}", line 3, in <module>' in said
 
 
 def test_a_name_that_is_not_there_can_be_probed_for() -> None:
