@@ -3,7 +3,6 @@ Next: ``copies.py``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from minigrad.tensor.aliases import from_memory
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import function
 from minigrad.tensor.promotion import get_default_dtype
+from minigrad.tensor.storages import mapped_file
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -66,17 +66,8 @@ def from_file(filename: str, shared: bool | None = None, size: int = 0, *, dtype
     """A vector of ``size`` elements on the memory of a file. If ``shared``, changes are written to the file, which is
     made, or made longer, if it is too short; else they are not."""
     kind = dtype or get_default_dtype()
-    need = size * kind.size
-    have = os.path.getsize(filename) if os.path.exists(filename) else -1
-    if have < need:
-        if not shared:
-            reason = f"it has {have} bytes, and {need} are asked for" if have >= 0 else "No such file or directory (2)"
-            raise RuntimeError(f"unable to open file <{filename}> in read-only mode: {reason}")
-        with open(filename, "ab") as file:
-            file.truncate(need)
-    if not need:
-        return full((0,), 0, dtype=kind)
-    return _on(np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(need,)), kind)
+    array = mapped_file(filename, bool(shared), size * kind.size)
+    return _on(array, kind) if size else full((0,), 0, dtype=kind)
 
 
 @function("empty_strided")

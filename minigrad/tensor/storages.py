@@ -5,6 +5,7 @@ Next: ``typed_storages.py``."""
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -84,6 +85,11 @@ class UntypedStorage:
         if byte_order not in (None, "native", sys.byteorder) and dtype.size > 1:
             data = data.view(f"u{dtype.size}").byteswap().view(np.uint8)
         return cls.of(Storage(leaf_from_numpy(data, uint8, resolve("cpu"))))
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The first ``nbytes`` of a file, as ``mapped_file`` gives them."""
+        return cls.of(Storage(wrap_numpy(mapped_file(filename, shared, nbytes), uint8, resolve("cpu"))))
 
     # --- what it is
 
@@ -263,6 +269,22 @@ class UntypedStorage:
 
     def __repr__(self) -> str:
         return listed(self.tolist(), f"[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]")
+
+
+def mapped_file(filename: str, shared: bool, nbytes: int) -> np.ndarray:
+    """The first bytes of a file as memory. If ``shared``, changes are written to the file, which is made, or made
+    longer, if it is too short; else they are not, and a file that is too short is a ``RuntimeError``."""
+    have = os.path.getsize(filename) if os.path.exists(filename) else -1
+    if not nbytes:
+        return np.zeros(0, np.uint8)
+    if have < nbytes and shared:
+        with open(filename, "ab") as file:
+            file.truncate(nbytes)
+    elif have < 0:
+        raise RuntimeError(f"unable to open file <{filename}> in read-only mode: No such file or directory (2)")
+    elif have < nbytes:
+        raise RuntimeError(f"file <{filename}> size <{have}> is smaller than the required mapping size <{nbytes}>")
+    return np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)).view(np.ndarray)
 
 
 def _check_window(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype: DType, nbytes: int) -> None:

@@ -102,6 +102,16 @@ def test_memory_of_others(tmp_path) -> None:
     same(private, [5, 5])
     private.zero_()
     same(minigrad.from_file(name, size=2, dtype=minigrad.int32), [5, 5])
+    storage = minigrad.UntypedStorage.from_file(name, nbytes=8)  # as safetensors opens a file
+    storage[4] = 7
+    assert storage[4:].tolist() == [7, 0, 0, 0] and minigrad.UntypedStorage.from_file(name, False, 8)[4] == 5
+    minigrad.UntypedStorage.from_file(name, shared=True, nbytes=12)[8] = 3
+    same(minigrad.from_file(name, size=3, dtype=minigrad.int32), [5, 5, 3])
+    assert minigrad.UntypedStorage.from_file(name).nbytes() == 0
+    with pytest.raises(RuntimeError, match="size <12> is smaller than the required mapping size <16>"):
+        minigrad.from_file(name, size=4, dtype=minigrad.int32)
+    with pytest.raises(RuntimeError, match=r"unable to open file <nowhere> in read-only mode: No such file"):
+        minigrad.UntypedStorage.from_file("nowhere", nbytes=1)
 
 
 def test_a_list_of_tensors_is_one_run() -> None:
