@@ -4,7 +4,6 @@ Next: ``refusals.py``."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from minigrad.autograd.watching import Kept, Watching
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import user_line, user_stack
+from minigrad.graph.lines import user_stack, warn_user
 from minigrad.runtime.locks import users_code
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
@@ -125,8 +124,7 @@ class Node(Watching):
         calls = self.metadata.get("traceback_")
         where = "Traceback of forward call that caused the error:\n" + "".join(calls).rstrip() if calls else (
             "No forward pass information available. Enable detect anomaly during forward pass for more information.")
-        file, number = user_line() or (__file__, 0)
-        warnings.warn_explicit(f"Error detected in {self.name()}. {where}", UserWarning, file, number)
+        warn_user(f"Error detected in {self.name()}. {where}")
 
     def more(self) -> Extra:
         """Hooks and retained gradients of this node."""

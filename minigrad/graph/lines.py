@@ -5,6 +5,7 @@ Next: ``origins.py``."""
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from weakref import WeakKeyDictionary
@@ -28,6 +29,12 @@ def user_line() -> Line | None:
     while frame is not None and _is_ours(frame):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that is being run outside minigrad, each time."""
+    file, number = user_line() or (__file__, 0)
+    warnings.warn_explicit(message, category, file, number)
 
 
 def user_stack() -> list[str]:

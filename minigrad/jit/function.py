@@ -4,7 +4,6 @@ Next: ``trees.py``."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from types import MethodType
@@ -13,6 +12,7 @@ from typing import Any
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.engine import realise, records
+from minigrad.graph.lines import warn_user
 from minigrad.jit.recording import Given, Recording, value_of
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import flatten, statics
@@ -214,8 +214,8 @@ class Jit:
             return False
         self._kind(key)
         if self._new_kinds == MOST_RECORDINGS + 1:
-            warnings.warn(f"minigrad.jit: {self.name}() was called with {self._new_kinds} kinds of arguments one after "
-                          "another; pass numbers that change as tensors", stacklevel=5)
+            warn_user(f"minigrad.jit: {self.name}() was called with {self._new_kinds} kinds of arguments one after "
+                      "another; pass numbers that change as tensors")
         return True
 
     def _refused(self, tensors: Sequence[Tensor], around: Surroundings) -> str | None:
@@ -280,7 +280,7 @@ class Jit:
     def _give_up(self, why: str) -> None:
         self.given_up = self.reason = why
         self.known.clear()
-        warnings.warn(f"minigrad.jit: {self.name}() is called in the ordinary way from now on: {why}", stacklevel=4)
+        warn_user(f"minigrad.jit: {self.name}() is called in the ordinary way from now on: {why}")
 
     def _donated(self, args: Sequence[Any], tensors: Sequence[Tensor]) -> list[int]:
         found = []

@@ -3,7 +3,6 @@ Next: ``linear.py``."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from numbers import Real
@@ -14,7 +13,7 @@ import numpy as np
 
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, int32, int64
-from minigrad.graph.lines import user_line
+from minigrad.graph.lines import warn_user
 from minigrad.tensor import Tensor, type_name
 from minigrad.tensor.elements import known
 from minigrad.tensor.operands import result_dtype
@@ -31,9 +30,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
         return reduction
     average, reduces = size_average is None or bool(size_average), reduce is None or bool(reduce)
     reduction = "none" if not reduces else "mean" if average else "sum"
-    file, number = user_line() or (__file__, 0)
-    warnings.warn_explicit(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' "
-                           "instead.", UserWarning, file, number)
+    warn_user(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     return reduction
 
 

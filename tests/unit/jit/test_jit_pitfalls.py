@@ -828,3 +828,15 @@ def test_what_is_called_as_it_is_keeps_no_other_thread_waiting() -> None:
     for _ in range(4):
         assert jitted(ones()).tolist() == [1.0, 1.0]
     assert next(calls) == 4
+
+
+def test_each_function_that_is_given_up_warns_at_the_line_that_calls_it() -> None:
+    """Also the second one of a name, with Python's filter, which shows a text once for each line."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            function = minigrad.jit(lambda x: x * random.random())
+            for _ in range(6):
+                function(ones())
+    assert [warning.filename for warning in said] == [__file__] * 2
+    assert all("<lambda>() is called in the ordinary way" in str(warning.message) for warning in said)
