@@ -3,6 +3,7 @@ Next: ``copies.py``."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from minigrad.tensor.aliases import from_memory
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import function
 from minigrad.tensor.promotion import get_default_dtype
-from minigrad.tensor.storages import mapped_file
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -58,6 +58,22 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     array = np.frombuffer(view, np.uint8, count * item, offset)
     result = _on(array, dtype)
     return result.requires_grad_() if requires_grad else result
+
+
+def mapped_file(filename: str, shared: bool, nbytes: int) -> np.ndarray:
+    """The first bytes of a file as memory. If ``shared``, changes are written to the file, which is made, or made
+    longer, if it is too short; else they are not, and a file that is too short is a ``RuntimeError``."""
+    have = os.path.getsize(filename) if os.path.exists(filename) else -1
+    if not nbytes:
+        return np.zeros(0, np.uint8)
+    if have < nbytes and shared:
+        with open(filename, "ab") as file:
+            file.truncate(nbytes)
+    elif have < 0:
+        raise RuntimeError(f"unable to open file <{filename}> in read-only mode: No such file or directory (2)")
+    elif have < nbytes:
+        raise RuntimeError(f"file <{filename}> size <{have}> is smaller than the required mapping size <{nbytes}>")
+    return np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)).view(np.ndarray)
 
 
 @function("from_file")

@@ -5,7 +5,6 @@ Next: ``typed_storages.py``."""
 from __future__ import annotations
 
 import copy
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -20,6 +19,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides, reach
 from minigrad.runtime.device import get_device
 from minigrad.tensor.aliases import strided_alias
+from minigrad.tensor.outside import mapped_file
 from minigrad.tensor.size import device, resolve, shown_device
 from minigrad.tensor.storage import Storage
 
@@ -269,22 +269,6 @@ class UntypedStorage:
 
     def __repr__(self) -> str:
         return listed(self.tolist(), f"[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]")
-
-
-def mapped_file(filename: str, shared: bool, nbytes: int) -> np.ndarray:
-    """The first bytes of a file as memory. If ``shared``, changes are written to the file, which is made, or made
-    longer, if it is too short; else they are not, and a file that is too short is a ``RuntimeError``."""
-    have = os.path.getsize(filename) if os.path.exists(filename) else -1
-    if not nbytes:
-        return np.zeros(0, np.uint8)
-    if have < nbytes and shared:
-        with open(filename, "ab") as file:
-            file.truncate(nbytes)
-    elif have < 0:
-        raise RuntimeError(f"unable to open file <{filename}> in read-only mode: No such file or directory (2)")
-    elif have < nbytes:
-        raise RuntimeError(f"file <{filename}> size <{have}> is smaller than the required mapping size <{nbytes}>")
-    return np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)).view(np.ndarray)
 
 
 def _check_window(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype: DType, nbytes: int) -> None:
