@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -166,9 +167,17 @@ def say(*lines: str) -> None:
 
 def check_environment() -> None:
     """``ValueError`` for a variable whose value is none of its setting's: said when minigrad is imported, not by the
-    first kernel that asks."""
+    first kernel that asks. A variable ``MINIGRAD_…`` that no setting has is warned of: it may be misspelt."""
     for name in SETTINGS:
         get(name)
+    read = {variable for setting in SETTINGS.values() for variable in setting.variables}
+    for variable in os.environ:
+        if variable.startswith("MINIGRAD_") and variable not in read:
+            import difflib  # a millisecond, which only the rare case needs
+
+            close = difflib.get_close_matches(variable, read, 1, cutoff=0.8)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            warnings.warn(f"minigrad reads no environment variable {variable}{hint}", stacklevel=3)
 
 
 @contextmanager

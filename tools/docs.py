@@ -65,8 +65,8 @@ def environment() -> str:
 Each is read when it is needed, so `os.environ["DEBUG"] = "4"` works after the import too, and
 `with minigrad.config(DEBUG=4):` sets it for a block. An empty value means the default. Where two names stand, the one
 with `MINIGRAD_` comes first. `true`, `yes`, `on` are 1 and `false`, `no`, `off` are 0; `THREADS=auto` is 0. Anything
-else that does not fit is a `ValueError` when minigrad is imported. The compiler of the device CC takes no flags from
-`CFLAGS`, which other programs read, too.
+else that does not fit is a `ValueError` when minigrad is imported, and a variable `MINIGRAD_…` that is not in the table
+is warned of. The compiler of the device CC takes no flags from `CFLAGS`, which other programs read, too.
 
 {table(["Variable", "Default", "Meaning"], rows)}
 """

@@ -126,7 +126,10 @@ def get_default_device() -> device:
 
 def default_device() -> str:
     """The name of the device of new tensors."""
-    return _default[0] or device_name(config.get("DEVICE"))
+    try:
+        return _default[0] or device_name(config.get("DEVICE"))
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}, which the setting DEVICE asks for") from None
 
 
 @cache

@@ -54,7 +54,7 @@ PEERS = {"torch", "jax", "tinygrad", "tensorflow"}
 
 # Modules of the standard library that may be imported inside a function: they cost milliseconds and few need them.
 LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", "concurrent", "multiprocessing",
-        "urllib", "math", "traceback", "fractions", "textwrap", "pickle", "webbrowser", "hashlib", "json"}
+        "urllib", "math", "traceback", "fractions", "textwrap", "pickle", "webbrowser", "hashlib", "json", "difflib"}
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY: dict[str, tuple[str, ...]] = {

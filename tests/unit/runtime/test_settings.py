@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import minigrad
 from minigrad import config
 from minigrad.config import SETTINGS
 
@@ -37,6 +38,23 @@ def test_it_is_said_at_the_import():
                           capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith(
         "ValueError: environment variable DEBUG='loud': expected a number from 0")
+
+
+def test_a_variable_that_is_read_by_nobody_is_warned_of(monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DEBG", "2")
+    with pytest.warns(UserWarning, match=r"minigrad reads no environment variable MINIGRAD_DEBG; did you mean "
+                                         r"MINIGRAD_DEBUG\?"):
+        config.check_environment()
+    monkeypatch.delenv("MINIGRAD_DEBG")
+    monkeypatch.setenv("MINIGRAD_XYZ", "2")
+    with pytest.warns(UserWarning, match="minigrad reads no environment variable MINIGRAD_XYZ$"):
+        config.check_environment()
+
+
+def test_a_device_that_nobody_knows_is_said_to_come_from_the_setting(monkeypatch):
+    monkeypatch.setenv("DEVICE", "moon")
+    with pytest.raises(RuntimeError, match="device string: moon, which the setting DEVICE asks for"):
+        minigrad.ones(1)
 
 
 def test_the_name_with_the_prefix_comes_first(monkeypatch):
