@@ -69,7 +69,7 @@ class Call:
         for x, original in zip(self.inputs, self.originals, strict=True):
             if t is x:
                 return original
-            if x.grad_fn is None and (view := _view_of(t, x, original)) is not None:
+            if (x.grad_fn is None or not self.outer) and (view := _view_of(t, x, original)) is not None:
                 return view
         return _cut(t) if t.requires_grad and not self.outer else t
 

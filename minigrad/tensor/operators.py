@@ -15,7 +15,7 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.elements import known
-from minigrad.tensor.function import Function, refusing
+from minigrad.tensor.function import Function, refusing, watched
 from minigrad.tensor.operands import (
     BOOL_SUBTRACTION,
     broadcast_shapes,
@@ -345,8 +345,9 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
     if isinstance(value, AnyTensor):
         value = value.item()
     if dtype.kind == "c":
-        b = b.to(dtype)
-        return a + (value * b * c if op == Op.MUL else value * b / c)
+        read = [b] * c.requires_grad + [c] * (b.requires_grad or (op == Op.DIV and c.requires_grad))
+        scaled = value * b.to(dtype)
+        return watched(a + (scaled * c if op == Op.MUL else scaled / c), *read)
     wide = accumulator(dtype)
     function = _PLUS_PRODUCT[op]
     if op == Op.DIV and c.dtype.kind not in "fc":  # PyTorch's formula writes value / c into a Tensor of c's type

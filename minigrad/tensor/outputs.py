@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
+from minigrad.autograd.keeps import KEEPS
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, uint8
 from minigrad.tensor.base import AnyTensor
@@ -57,6 +59,16 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
     return into(out, result, made.__name__, asked=asked, beneath=beneath)
 
 
+@cache
+def _has_derivative(name: str) -> bool:
+    """Whether the function of this name is differentiated, by operands of other types.
+
+    >>> _has_derivative("index_select"), _has_derivative("logical_and")
+    (True, False)
+    """
+    return f"{''.join([part.capitalize() for part in name.split('_')])}Backward0" in KEEPS
+
+
 def into(out: Any, result: Any, name: str = "", asked: bool = False, rule: OutType | None = None,
          beneath: str = "") -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
@@ -78,7 +90,8 @@ def into(out: Any, result: Any, name: str = "", asked: bool = False, rule: OutTy
         raise TypeError(f"{name}() got an unexpected keyword argument 'out'")
     if not isinstance(out, AnyTensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
+    if result.requires_grad or (mode.enabled and out.requires_grad and (
+            result.dtype.kind in "fc" or _has_derivative(beneath or name))):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
     rule = rule or OUT_TYPES.get(beneath or name, CASTABLE)

@@ -444,4 +444,4 @@ def _is_done(result: Tensor | None) -> bool:
     if result is None:
         return True
     lazy = result._whole()
-    return result._source() is None and (lazy.buffer is not None or not lazy.srcs)
+    return not result._tracked() and (lazy.buffer is not None or not lazy.srcs)

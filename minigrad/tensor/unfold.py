@@ -118,6 +118,8 @@ def _filled(trace: Trace, slot: int, fresh: Tensor, place: int | None) -> Tensor
         if place != slot:  # it has the value of later: it gets to that again
             shell._storage.put(fresh._read())
             shell._storage.edits = 0
+        if fresh._view is not None and shell._view is not None:  # it is made after what has been changed in place
+            shell._view.history, shell._view.edits = fresh._view.history, fresh._view.edits
     else:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
         shell._look = None

@@ -52,6 +52,16 @@ x=t.ones(2,requires_grad=True); d=x.data; y=x*2/x.data; d.add_(1); y.sum().backw
 x=t.ones(2,requires_grad=True); d=(x*2).data; y=x*d; d.detach().mul_(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); z=x*2; d=z.data; y=t.maximum(z,d); d[None]=t.zeros(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._version, x._version, x.data._version
+x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(y, x, value=2); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(y, x); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(x, y); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True)*2j; y=t.ones(2)*2j; y.addcmul_(x, x); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True)*2j; y=t.ones(2)*2j; z=y.addcmul(x, y); x.mul_(2); z.sum().abs().backward()
+x=t.ones(2,requires_grad=True)*2; y=t.tensor([3,4]); t.add(y, y, out=x)
+x=t.ones(2,requires_grad=True)*2; y=t.tensor([3,4]); t.maximum(y > 1, y > 2, out=x)
+x=t.ones(2,requires_grad=True)*2; y=t.tensor([3,4]); t.lt(y, y, out=x); r=x
+x=t.ones(2,requires_grad=True)*2; y=t.tensor([3,4]); t.floor_divide(y, y, out=x); r=x
 x=t.ones(2,requires_grad=True); y=x*x; x.data=t.ones(2); x.detach().mul_(2); y.sum().backward()
 x=t.ones(2,requires_grad=True); y=x*x; x.data=t.ones(2); x.data.mul_(2); y.sum().backward(); r=x.grad, x._version
 x=t.ones(2,requires_grad=True); y=x*x; v=t.ones(2); x.data=v; v.mul_(2); y.sum().backward(); r=x.grad, v._version
@@ -170,6 +180,11 @@ x = t.ones(2, requires_grad=True); x.view(2).add_(1)
 """
 
 PROGRAMS = r"""
+x=t.ones(2,2,requires_grad=True)*2
+with t.no_grad():
+    v=t.func.vjp(lambda r: r.t(), x)[0]
+v.mul_(2)
+
 x=t.ones(2,2); w=t.ones(1,requires_grad=True)
 with t.no_grad():
     v=t.func.vjp(lambda r: r.t(), x)[0]
