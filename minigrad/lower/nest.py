@@ -199,6 +199,16 @@ class Parallel(Divided):
     last: Sym | None = None
 
 
+def dealt(names: Names, space: Sequence[Axis], body: Sequence[Statement],
+          divide: bool) -> tuple[list[Statement], Divided | None]:
+    """What is done at each point of a space: a point for each iteration, or workgroup; or all, in loops."""
+    if not divide:
+        return loops(space, body), None
+    count = prod([axis.size for axis in space])
+    p = names.var("p", count)
+    return list(body), Divided(p, count, bind_axes(p, space))
+
+
 @dataclass
 class Lowering:
     """What a strategy made of a stage: ``statements`` for inside a parallel loop, or for a workgroup's threads; how it

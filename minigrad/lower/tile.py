@@ -30,7 +30,7 @@ from minigrad.lower.accumulate import add_product
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
 from minigrad.lower.cost import per_vector
-from minigrad.lower.nest import ZERO, Divided, Lowering, Pieces, bind_axes, loop, loops, update, when
+from minigrad.lower.nest import ZERO, Lowering, Pieces, dealt, loop, loops, update, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
 from minigrad.lower.tiling import Tiling
@@ -86,17 +86,14 @@ class _Writer(Packing):
         space = [*tiling.outer, *([self.panels] if self.panels else [])]
         block_m, block_n = self.axis("m", blocks_m), self.axis("n", blocks_n)
         space += [x for x in (block_n, block_m) if x.size > 1]
-        extent = prod(x.size for x in space)
-        p = self.names.var("p", extent)
-        work = self._task(block_m, block_n)
+        made, head = dealt(self.names, space, self._task(block_m, block_n), self.divide)
         total = prod([tiling.m.size, *(x.size for x in tiling.columns), *(x.size for x in tiling.outer),
                       *(x.size for x in tiling.k)])
         steps = tiling.steps(self.space)
-        if not self.divide:
-            return Lowering(loops(space, work), self.space.note("contraction", steps), total, None, 2 * total)
+        if head is None:
+            return Lowering(made, self.space.note("contraction", steps), total, None, 2 * total)
         note = self.space.note("contraction", steps + tiling.parallel(self.space))
-        made = Divided(p, extent, bind_axes(p, space))
-        return Lowering(work, note + f"; {extent} iterations", total, made, 2 * total)
+        return Lowering(made, f"{note}; {head.extent} iterations", total, head, 2 * total)
 
     def _tiles(self, stem: str, count: int, block: Axis, per_block: int, size: int, extent: int,
                round_to: int) -> list[Tiles]:

@@ -81,6 +81,7 @@ class CStyleRenderer(Language):
     barrier: str | None = None
     unroll: str | None = None  # the line before a loop that is to be written out
     wide: tuple[int, ...] = ()  # lanes for which the prelude has ``load4(to, from)`` and ``store4(to, from)``
+    wide_text = ""
     reserved: ClassVar[frozenset[str]] = _WORDS  # names that kernels, arrays and variables may not have
     language = "the C form"
 
@@ -93,6 +94,10 @@ class CStyleRenderer(Language):
                 raise CompileError(f"a kernel cannot be named {kernel.name}: {self.language} has that name already")
         parts = [self.includes, "\n".join(self.helpers.values()), *bodies]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    def wide_helpers(self, text: str) -> list[str]:
+        """``load4`` and the like, as far as a text calls them."""
+        return [self.wide_text.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
 
     def is_taken(self, name: str) -> bool:
         """Whether the language has a name already."""

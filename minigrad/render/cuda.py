@@ -66,14 +66,12 @@ class CudaRenderer(CStyleRenderer):
     workgroup_number, thread_number = "blockIdx.x", "threadIdx.x"
     barrier = "__syncthreads();"
     unroll = "#pragma unroll"
-    wide = (2, 4)
+    wide, wide_text = (2, 4), WIDE
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         text = super().render(kernels)
         prelude = [definition for word, definition in LIMITS.items() if word in text]
-        prelude += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
-        prelude += [LOAD_WORDS] if "Words<" in text else []
-        return "\n\n".join([*prelude, text])
+        return "\n\n".join([*prelude, *self.wide_helpers(text), *[LOAD_WORDS] * ("Words<" in text), text])
 
     def is_taken(self, name: str) -> bool:
         return name in _WORDS or super().is_taken(name)

@@ -84,15 +84,14 @@ class OpenCLRenderer(CStyleRenderer):
     barrier = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
     unroll = "#pragma unroll"
     prefetch = "prefetch({}, 1);"
-    wide = (2, 4)
+    wide, wide_text = (2, 4), WIDE
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         text = super().render(kernels)
         includes = ["#pragma OPENCL FP_CONTRACT OFF"]
         if "double" in text:
             includes.append("#pragma OPENCL EXTENSION cl_khr_fp64 : enable")
-        includes += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
-        return "\n".join(includes) + "\n\n" + text
+        return "\n".join([*includes, *self.wide_helpers(text)]) + "\n\n" + text
 
     def is_taken(self, name: str) -> bool:
         return _WORDS.match(name) is not None or super().is_taken(name)

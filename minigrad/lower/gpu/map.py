@@ -32,19 +32,16 @@ def map_stage(body: Body, threads: Threads, given: Steps | None = None) -> Lower
         statements, tiles = transpose_stage(body, work, axes, along, threads, size)
         return Lowering(statements, threads.note("map", space, steps, tiles), total, tiles)
     lane_axis = space.lanes(steps, axes, body.gathering())
-    lanes = steps.count("lanes", space.name(lane_axis)) if lane_axis else 1
-    if lane_axis is None or lanes == 1:
-        walked, groups = walk(threads, "i", prod(a.size for a in axes), steps.number("grid"))
-        mapping = unflatten(walked.at, axes)
-        lane = None
-    else:
-        if lane_axis.size % lanes:
-            raise ScheduleError(f"{steps}: {lane_axis.size} elements are no whole vectors of {lanes}")
-        vectors = body.names.axis("v", lane_axis.size // lanes)
+    lane, lanes = None, steps.count("lanes", space.name(lane_axis)) if lane_axis else 1
+    if lane_axis is not None and lane_axis.size % lanes:
+        raise ScheduleError(f"{steps}: {lane_axis.size} elements are no whole vectors of {lanes}")
+    vectors = [body.names.axis("v", a.size // lanes) if a is lane_axis else a for a in axes]
+    walked, groups = walk(threads, "i", prod(a.size for a in vectors), steps.number("grid"))
+    found = unflatten(walked.at, vectors)
+    mapping = {a.var: found[v.var] for a, v in zip(axes, vectors, strict=True)}
+    if lane_axis is not None and lanes > 1:
         lane = body.names.axis("l", lanes)
-        walked, groups = walk(threads, "i", prod(a.size for a in axes) // lanes, steps.number("grid"))
-        mapping = unflatten(walked.at, [vectors if a is lane_axis else a for a in axes])
-        mapping[lane_axis.var] = mapping.pop(vectors.var) * lanes + lane.var
+        mapping[lane_axis.var] = mapping[lane_axis.var] * lanes + lane.var
     note = threads.note("map", space, steps, groups, walked=True)
     return Lowering(walked.around(body.stored(mapping, lane=lane)), note, total, groups)
 

@@ -27,7 +27,7 @@ from minigrad.lower.accumulate import add_product
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import Side, Tiling
 from minigrad.lower.gpu.threads import Threads
-from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, loop, loops, repeated, unflatten, update, vectorised
+from minigrad.lower.nest import ZERO, Lowering, dealt, loop, repeated, unflatten, update, vectorised
 from minigrad.lower.steps import Space, Steps
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
@@ -80,15 +80,10 @@ class Writer:
         space += [block for block in (down, across, inside) if block.size > 1]
         work = tiling.length * self.rows.size * self.columns.size * prod(x.size for x in tiling.outer)
         steps = Steps(tuple(tiling.steps_of_tile(named)))
-        if not self.threads.divide:
-            head, tile_of_result = self._workers(), self._tile(again=bool(space))
-            note = self.threads.note("contraction", named, steps, None)
-            return Lowering([*head, *loops(space, tile_of_result)], note, work, None, 2 * work)
-        count = prod(x.size for x in space)
-        p = self.names.var("p", count)
-        groups = Divided(p, count, bind_axes(p, space))
+        head, tile_of_result = self._workers(), self._tile(again=bool(space) and not self.threads.divide)
+        made, groups = dealt(self.names, space, tile_of_result, self.threads.divide)
         note = self.threads.note("contraction", named, steps, groups)
-        return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
+        return Lowering([*head, *made], note, work, groups, 2 * work)
 
     def _workers(self) -> list[Statement]:
         """Where in a tile this thread's results are."""
