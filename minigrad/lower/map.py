@@ -13,7 +13,7 @@ from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import abreast, axis_cost
-from minigrad.lower.nest import ZERO, Lowering, Nest, Pieces, loop, parts
+from minigrad.lower.nest import ZERO, Lowering, Nest, loop, parts
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
@@ -130,10 +130,7 @@ class _Map(Nest):
             self.tiles = self.names.axis("t", -(-self.tile.size // self.tile_size))
             self.loops.append((space.name(self.tile), self.tiles))
         if self.lane_axis is not None:
-            name = space.name(self.lane_axis)
-            self.pieces = Pieces(self.names, self.lane_axis.size, steps.count("lanes", name))
-            self.vectors = self.pieces.steps
-            self.loops += [(name, self.vectors)] if self.vectors else []
+            self.pieces = self.cut(space, steps, self.lane_axis)
 
     def _tile(self, space: Space, steps: Steps) -> Axis | None:
         found = steps.named("split")

@@ -279,6 +279,14 @@ class Nest(ABC):
     loops: list[tuple[str, Axis]]
     vectors: Axis | None = None
 
+    def cut(self, space: Space, steps: Steps, axis: Axis) -> Pieces:
+        """The pieces of an axis that has the lanes; the innermost loop counts its vectors, if there are several."""
+        name = space.name(axis)
+        pieces = Pieces(self.names, axis.size, steps.count("lanes", name))
+        self.vectors = pieces.steps
+        self.loops += [(name, self.vectors)] if self.vectors else []
+        return pieces
+
     @abstractmethod
     def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
             most: int = 0) -> list[Statement]:

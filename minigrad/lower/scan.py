@@ -183,12 +183,7 @@ class _Scan(Column, Nest):
         if self.in_memory and (self.axis is None or along is None):
             raise ScheduleError(f"{steps}: keep(sums, scratch) wants lanes along a kept axis")
         self.loops = [(space.name(a), a) for a in axes if a is not self.axis and a is not along]
-        self.pieces = None
-        if self.axis is not None:
-            name = space.name(self.axis)
-            self.pieces = Pieces(self.names, self.axis.size, steps.count("lanes", name))
-            self.vectors = self.pieces.steps
-            self.loops += [(name, self.vectors)] if self.vectors else []
+        self.pieces = None if self.axis is None else self.cut(space, steps, self.axis)
 
     def row(self, start: Sym = ZERO, stop: Sym | None = None, last: Sym | None = None,
             most: int = 0) -> list[Statement]:

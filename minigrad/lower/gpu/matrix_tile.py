@@ -118,36 +118,30 @@ class _Writer(Writer):
     def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
         """A tile to registers; 0 outside the matrix."""
         tiling, n, lane = self.tiling, side.together, self._axis("l", side.together)
+        if n == 1:
+            return super()._fetch(side, step, into)
         high, deep = self._extent(side)
 
         def fetch(i: Sym, row: Sym, k: Sym) -> list[Statement]:
             row, k = self.first[side] // high + row, step * (tiling.depth // deep) + k
-            if n == 1:
-                return self._elements(side, row, k, both(row < side.size, k < tiling.length), into, i)
             sizes = (("row", row, side.size // high), ("k", k, tiling.length // deep))
             row, k = (at if at.hi < size else self.names.var(stem, size) for stem, at, size in sizes)
             bound = [(at, var) for (_, at, _), var in zip(sizes, (row, k), strict=True) if at is not var]
             along = lane.var if side.turned else ZERO
-            *heads, store = self._elements(side, row * high + lane.var - along, k * deep + along, None, into,
-                                           i * n + lane.var)
-            body = [*(LetIndex(var, Index(at, int64)) for at, var in bound), *heads, *vectorised(lane, [store])]
+            heads, value = self._read(side, row * high + lane.var - along, k * deep + along, guarded=False)
+            vector = vectorised(lane, [Store(into, i * n + lane.var, value)])
+            body = [*(LetIndex(var, Index(at, int64)) for at, var in bound), *heads, *vector]
             if not bound:
                 return body
             inside = both(*[at < var.hi + 1 for at, var in bound])
-            nothing = Store(into, i * n + lane.var, self._nothing())
+            nothing = Store(into, i * n + lane.var, Const(0.0 if into.dtype is float32 else 0, into.dtype))
             return [If(Index(inside, bool_), tuple(body), tuple(vectorised(lane, [nothing])))]
         return self._each(side, fetch)
 
-    def _nothing(self) -> Const:
-        return Const(0.0, float32) if self.tiling.tile_dtype is float32 else Const(0, uint16)
-
-    def _elements(self, side: Side, row: Sym, k: Sym, inside: Sym | None, into: Array, at: Sym) -> list[Statement]:
-        """What looks up gathered indices, and last the store of an element as memory has it."""
-        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.tiling.k)}, guard=inside)
-        value: Value = copy.value(side.operand.value)
-        if isinstance(value, Apply):
-            value = Apply(Op.BITCAST, value.srcs, uint16)
-        return [*copy.statements, Store(into, at, value)]
+    def _read(self, side: Side, row: Sym, k: Sym, guarded: bool = True) -> tuple[list[Statement], Value]:
+        """An element as memory has it."""
+        statements, value = super()._read(side, row, k, guarded)
+        return statements, Apply(Op.BITCAST, value.srcs, uint16) if isinstance(value, Apply) else value
 
     # --- multiplying
 

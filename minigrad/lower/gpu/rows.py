@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from minigrad.dtype import int64
+from minigrad.dtype import DType, int64
 from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import (
     Alloc,
@@ -141,22 +141,18 @@ class _Rows:
         """Shared arrays to join the reductions in, as many at a time as there is memory for; none if there is none."""
         batches: list[list[tuple[Reduction, Array]]] = [[]]
         pool: list[Array] = []
-        reuse: list[Array] = []
+        free: list[Array] | None = None  # once there is no room for more: those that this batch has left
         for r in (r for d in self.domains if d.size for r in d.reductions):
-            dtype = r.value.dtype
-            found = next((a for a in reuse if a.dtype is dtype), None)
-            if found is None:
-                found = self.threads.take("shares", dtype, self.threads.count, apart=True) if not reuse else None
-                if found is not None:
-                    pool.append(found)
-            if found is None:  # the next batch begins: all arrays are free again
-                found = next((a for a in pool if a.dtype is dtype), None)
+            dtype, found = r.value.dtype, None
+            if free is None and (found := self.threads.take("shares", dtype, self.threads.count, apart=True)):
+                pool.append(found)
+            if found is None and not (found := _of_dtype(free, dtype)):  # the next batch begins: all are free again
+                free, found = list(pool), _of_dtype(pool, dtype)
                 if found is None:
                     return []
                 batches.append([])
-                reuse = list(pool)
-            if any(a is found for a in reuse):
-                reuse = [a for a in reuse if a is not found]
+            if free is not None:
+                free.remove(found)
             batches[-1].append((r, found))
         return [b for b in batches if b]
 
@@ -278,6 +274,10 @@ class _Rows:
             sums.append(self._sum(r, total, array, slot, 1, left))
             found[r.local.name] = Load(total, ZERO)
         return allocs, sums
+
+
+def _of_dtype(arrays: Sequence[Array] | None, dtype: DType) -> Array | None:
+    return next((a for a in arrays or () if a.dtype is dtype), None)
 
 
 class _Share(Group):

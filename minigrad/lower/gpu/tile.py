@@ -167,10 +167,10 @@ class Writer:
             inside = [If(Index(e < vectors, bool_), (LetIndex(bound, Index(e, int64)), *inside))]
         return repeated(i, inside)
 
-    def _read(self, side: Side, row: Sym, k: Sym) -> tuple[list[Statement], Value]:
-        """The operand at a row (or column) and a step of K."""
+    def _read(self, side: Side, row: Sym, k: Sym, guarded: bool = True) -> tuple[list[Statement], Value]:
+        """The operand at a row (or column) and a step of K; ``guarded``: there may be none."""
         tiling = self.tiling
-        inside = both(row < side.size, k < tiling.length)
+        inside = both(row < side.size, k < tiling.length) if guarded else None
         copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, tiling.k)}, guard=inside)
         value = copy.value(side.operand.value)
         if not side.plain and tiling.length % tiling.depth:
