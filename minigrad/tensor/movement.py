@@ -41,6 +41,14 @@ def shape_argument(sizes: Sequence[Any], name: str = "", argument: str = "size")
     raise TypeError(f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not {kind}")
 
 
+def size_argument(name: str, size: Any, position: int) -> tuple[int, ...]:
+    """The sizes of a function that takes them in one tuple, at this position."""
+    if not isinstance(size, tuple | list):
+        raise TypeError(f"{name}(): argument 'size' (position {position}) must be tuple of ints, not "
+                        f"{type(size).__name__}")
+    return shape_argument((size,), name)
+
+
 def _is_index(size: Any) -> bool:
     try:
         index(size)

@@ -284,7 +284,10 @@ def dim_index(dim: Any, dims: int) -> int:
     2
     """
     if not isinstance(dim, int):
-        dim = index(dim)
+        try:
+            dim = index(dim)
+        except TypeError:
+            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}") from None
     size = dims if dims > 0 else 1
     if not -size <= dim < size:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-size}, {size - 1}], but got {dim})")

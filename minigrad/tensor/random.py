@@ -26,7 +26,7 @@ from minigrad.tensor.elements import concrete, known
 from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
-from minigrad.tensor.movement import shape_argument
+from minigrad.tensor.movement import shape_argument, size_argument
 from minigrad.tensor.operands import broadcast_shapes, not_for_complex
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, get_default_dtype, type_name
@@ -255,12 +255,12 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Gene
     >>> randint(10, (3,))
     tensor([2, 7, 6])
     """
+    position = 2 if size is None else 3
     if size is None:  # randint(high, size)
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
-    begin, end = int(low), int(high)
+    shape, begin, end = size_argument("randint", size, position), int(low), int(high)
     _check_bounds(begin, end, dtype or int64)
     return _made(lambda g: g.randint(begin, end, shape), generator, dtype or int64, device, requires_grad)
 

@@ -113,6 +113,15 @@ t.tensor([[1], [[2]]]) ⇒ TypeError: 'list' object cannot be interpreted as an 
 t.tensor(None) ⇒ RuntimeError: Could not infer dtype of NoneType
 t.tensor({}) ⇒ RuntimeError: Could not infer dtype of dict
 t.tensor([None], dtype=t.float32) ⇒ TypeError: must be real number, not NoneType
+t.randint(3) ⇒ TypeError: randint(): argument 'size' (position 2) must be tuple of ints, not NoneType
+t.randint(3, 2) ⇒ TypeError: randint(): argument 'size' (position 2) must be tuple of ints, not int
+t.randint(3, 4, 2) ⇒ TypeError: randint(): argument 'size' (position 3) must be tuple of ints, not int
+t.ones(3).sum(dim="a") ⇒ TypeError: argument 'dim' must be int, not str
+t.ones(3).squeeze([0, "a"]) ⇒ TypeError: argument 'dim' must be int, not str
+t.nn.Conv2d(3, 4) ⇒ TypeError: Conv2d.__init__() missing 1 required positional argument: 'kernel_size'
+t.nn.Dropout(rate=0.1) ⇒ TypeError: Dropout.__init__() got an unexpected keyword argument 'rate'
+t.nn.LSTM(3, 4)(t.ones(5, 2, 3), t.ones(1, 2, 4)) ⇒ IndexError: LSTM takes two states, hx=(h, c), but got a Tensor of le
+t.nn.LSTMCell(3, 4)(t.ones(2, 3), t.ones(1, 4)) ⇒ IndexError: LSTMCell takes two states, hx=(h, c), but got a Tensor of
 t.zeros(-1) ⇒ RuntimeError: Trying to create tensor with negative dimension -1: [-1]
 t.arange(0, 5, -1) ⇒ RuntimeError: upper bound and lower bound inconsistent with step sign
 t.arange(0, 5, 0) ⇒ RuntimeError: step must be nonzero

@@ -9,6 +9,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain
+from types import FunctionType
 from typing import Any
 
 from minigrad.nn.modules.backward_hooks import ModuleHook as _WrappedHook
@@ -64,6 +65,21 @@ def indented(text: str, spaces: int = 2) -> str:
     return "\n".join([first, *[" " * spaces + line if line.strip() else "" for line in lines]])
 
 
+def named(function: Any, qualname: str) -> Any:
+    """A copy of a function, of which Python's errors about arguments say another name: ``nn.Conv2d`` and others have
+    the constructor of a private class, which no user has heard of."""
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__,
+                        function.__closure__)
+    copy.__dict__.update(function.__dict__)
+    copy.__kwdefaults__, copy.__annotations__ = function.__kwdefaults__, function.__annotations__
+    copy.__doc__, copy.__module__, copy.__qualname__ = function.__doc__, function.__module__, qualname
+    return copy
+
+
+def _is_ours(function: Any) -> bool:
+    return type(function) is FunctionType and function.__module__.startswith("minigrad.")
+
+
 _addindent = indented  # PyTorch's name, which programs import for a __repr__ of their own
 
 
@@ -92,6 +108,12 @@ class Module(TreeMixin, StateMixin, HooksMixin):
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        inherited = cls.__init__
+        if "__init__" not in vars(cls) and inherited.__qualname__.startswith("_") and _is_ours(inherited):
+            cls.__init__ = named(inherited, f"{cls.__qualname__}.__init__")  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:

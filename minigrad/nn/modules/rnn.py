@@ -342,7 +342,7 @@ class LSTM(RNNBase):
         return apply_permutation(hx[0], permutation), apply_permutation(hx[1], permutation)
 
     def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
-        output, (h, c) = self._run(input, None if hx is None else list(hx))
+        output, (h, c) = self._run(input, _pair("LSTM", hx))
         return output, (h, c)
 
 
@@ -402,6 +402,15 @@ class RNNCellBase(Module):
         return text if nonlinearity == "tanh" else f"{text}, nonlinearity={nonlinearity}"
 
 
+def _pair(name: str, hx: Any) -> list[Tensor] | None:
+    """The two states of an LSTM as a list; ``IndexError``, as in PyTorch, for a Tensor that is one of them."""
+    if hx is None:
+        return None
+    if len(hx) != 2:
+        raise IndexError(f"{name} takes two states, hx=(h, c), but got a {type(hx).__name__} of length {len(hx)}")
+    return list(hx)
+
+
 def _check_step(input: Tensor, states: list[Tensor], input_size: int, hidden_size: int) -> None:
     if input.size(1) != input_size:
         raise RuntimeError(f"input has inconsistent input_size: got {input.size(1)} expected {input_size}")
@@ -451,7 +460,7 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        h, c = self._step("LSTM", input, None if hx is None else list(hx))
+        h, c = self._step("LSTM", input, _pair("LSTMCell", hx))
         return h, c
 
 
