@@ -28,6 +28,16 @@ class LaunchError(MinigradError):
     """A device refused to run a kernel. The message holds the device, the kernel and its source."""
 
 
+def with_source(problem: str, source: str) -> str:
+    """A message about a kernel. The problem's first line comes once more behind the source: a terminal shows the end.
+
+    >>> with_source("device X cannot compile kernel f: no brace", "void f() {").splitlines()
+    ['device X cannot compile kernel f: no brace', '', 'void f() {', '', 'device X cannot compile kernel f: no brace']
+    """
+    problem = problem.strip()
+    return f"{problem}\n\n{source.rstrip()}\n\n{problem.partition(chr(10))[0]}"
+
+
 class DeviceUnavailable(MinigradError):
     """A device cannot be used on this machine. The message says what is missing."""
 

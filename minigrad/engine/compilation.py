@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minigrad.dtype import float64
-from minigrad.errors import CompileError, MinigradError, UnsupportedDType
+from minigrad.errors import CompileError, MinigradError, UnsupportedDType, with_source
 from minigrad.kernel.ir import Apply, Kernel, Load, Store
 from minigrad.kernel.show import show
 from minigrad.kernel.walk import statements, values, values_of
@@ -49,7 +49,7 @@ def _explained(device: Device, kernels: Sequence[Kernel], error: Exception) -> C
         source = device.source(kernels)
     except Exception:  # it was the renderer that failed: what it was given is all the source there is
         loops = "\n\n".join(map(show, kernels))
-        return CompileError(f"device {device.name} cannot render kernel {names}: {problem.strip()}\n\n{loops}")
+        return CompileError(with_source(f"device {device.name} cannot render kernel {names}: {problem.strip()}", loops))
     return compile_error(device.name, names, problem, source)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrad import config, target
 from minigrad.dtype import DType
-from minigrad.errors import CompileError, LaunchError
+from minigrad.errors import CompileError, LaunchError, with_source
 from minigrad.kernel.shared import SharedLayout
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, nvrtc
@@ -186,8 +186,8 @@ class CudaDevice(Device):
         try:
             driver.launch(loaded(program).fill(addresses, scalars, iterations), self.queue.stream)
         except CudaError as error:
-            raise LaunchError(f"{error} in kernel {program.name} on device {self.name}{_consequence(error)}\n\n"
-                              f"{program.source}") from None
+            problem = f"{error} in kernel {program.name} on device {self.name}{_consequence(error)}"
+            raise LaunchError(with_source(problem, program.source)) from None
 
     def launch_timed(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
                      iterations: int) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError
+from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError, with_source
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.launches import Launches
 from minigrad.target import SCALAR, Target
@@ -342,4 +342,4 @@ def in_host_memory() -> Iterator[None]:
 
 def compile_error(device: str, kernel: str, problem: str, source: str) -> CompileError:
     """The error that says which device refused which kernel, why, and what it was given."""
-    return CompileError(f"device {device} cannot compile kernel {kernel}: {problem.strip()}\n\n{source}")
+    return CompileError(with_source(f"device {device} cannot compile kernel {kernel}: {problem.strip()}", source))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrad.dtype import DType
-from minigrad.errors import LaunchError, MinigradError, OutOfMemoryError
+from minigrad.errors import LaunchError, MinigradError, OutOfMemoryError, with_source
 from minigrad.runtime.locks import run_lock
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Launches:
         except Exception as error:
             if isinstance(error, MinigradError) and program.name in str(error):
                 raise
-            raise LaunchError(f"device {device.name} cannot launch kernel {program.name}: {type(error).__name__}: "
-                              f"{error}\n\n{program.source}") from error
+            problem = f"device {device.name} cannot launch kernel {program.name}: {type(error).__name__}: {error}"
+            raise LaunchError(with_source(problem, program.source)) from error
         return 0.0
 
 
