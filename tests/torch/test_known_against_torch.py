@@ -132,6 +132,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v2.sum().backward()")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor(2.0).requires_grad_()", "v2 = L.func.jacrev(lambda t: t.softmax(0))(v1)", "v2[...] = -1")),
+    ("gradients that lead nowhere", (
+        "v1 = L.tensor([3.5]).requires_grad_()", "v2 = L.cat([v1[1:], L.ones(1).requires_grad_()], -1)",
+        "v3 = L.autograd.grad(v2.sum().abs(), v1, create_graph=True)[0]")),
     ("memory that overlaps", (
         "v1 = L.ones(2, 3).requires_grad_()", "v2 = v1 * 2", "v3 = v2.expand(2, -1, -1)", "v3.zero_()",
         "v2.sum().backward()")),

@@ -26,7 +26,7 @@ from tools.fuzz import coverage
 from tools.fuzz.campaign import campaign, finished, name_of, stretches
 from tools.fuzz.counts import Counts
 from tools.fuzz.known import kind_of
-from tools.fuzz.program import Program, disagreement, shrink, write
+from tools.fuzz.program import Program, disagreement, run, shrink, write
 from tools.fuzz.statements import FEATURES
 
 
@@ -96,8 +96,12 @@ def search(seeds: Iterable[int], length: int, other: Any, library: Any, without:
 
 def stretch(seeds: range, options: argparse.Namespace) -> int:
     """Run the programs of these seeds here, until time is up. The output says which one began, in case this process
-    dies, and ends with their counts."""
+    dies, and ends with their counts. ``options.alone``: run them on the reference only."""
     other = reference(options.reference)
+    if options.alone:
+        for seed in seeds:
+            run(write(seed, options.length, other, options.without, options.device), other)
+        return 0
     counts = Counts()
     counts.reached = coverage.counting()
     if options.functions:
@@ -138,6 +142,7 @@ def main() -> int:
     parser.add_argument("--functions", action="store_true", help="with --coverage, which functions, too: it is slower")
     parser.add_argument("--quiet", action="store_true", help="no table of what was drawn")
     parser.add_argument("--stretch", help=argparse.SUPPRESS)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stretch:
         first, count = map(int, options.stretch.split(":"))

@@ -77,7 +77,8 @@ def name_of(seed: int, devices: Sequence[str]) -> str:
 
 def run(first: int, count: int, arguments: list[str], until: float, devices: Sequence[str] = ()) -> Record:
     """A stretch in a process of its own, which stops when time is up. If a signal or this function ends it, the seed
-    at which it was is a failure, and the last of the stretch. ``RuntimeError`` if it raised something."""
+    at which it was is a failure, and the last of the stretch; a known one if the reference alone ends so, too.
+    ``RuntimeError`` if it raised something."""
     began = time.monotonic()
     command = [sys.executable, "-X", "faulthandler", "-m", "tools.fuzz", "--stretch", f"{first}:{count}",
                f"--minutes={min((until - began) / 60, LONGEST)}", *arguments]
@@ -95,7 +96,12 @@ def run(first: int, count: int, arguments: list[str], until: float, devices: Seq
     at = int(last) if last.isdecimal() else int(before[-1]) if before else first
     counts = Counts()
     counts.programs, counts.seconds = at - first + 1, time.monotonic() - began
-    counts.failures.append(f"{name_of(at, devices)}: {how}\n")
+    if how.startswith("signal") and subprocess.run(  # in a process in which nothing else was computed
+            [*command[:command.index("--stretch")], "--alone", "--stretch", f"{at}:1", *arguments],
+            capture_output=True, check=False, timeout=60).returncode < 0:
+        counts.drawn["known"]["refusals that nobody means"] += 1
+    else:
+        counts.failures.append(f"{name_of(at, devices)}: {how}\n")
     return counts.record() | {"first": first, "last": at}
 
 

@@ -426,7 +426,8 @@ KNOWN: tuple[Known, ...] = (
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
           "another runs, since an operand has one element or gaps, the dtype is not refused, or it alone is. An error "
           "whose words ask for a report, or call themselves internal, is PyTorch's alone, and so is that of kron() of "
-          "an operand with gaps, and of derivatives of a derivative, as cdist() has them, that it lacks.",
+          "an operand with gaps, and of derivatives of a derivative, as cdist() has them, that it lacks; or "
+          "it ends the process, alone, too.",
           lambda failure: _is_not_run(failure) or _is_internal(failure) or _lacks_derivative(failure),
           WITHOUT_GAPS),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "

@@ -74,6 +74,8 @@ def test_no_gradient_flows_through_out() -> None:
     words = r"\(\): functions with out=... arguments don't support automatic differentiation, but one of the arguments"
     for name, call in (("add", lambda: minigrad.add(x, 1, out=zeros(2))),
                        ("add", lambda: minigrad.add(zeros(2), 1, out=x)),
+                       ("add", lambda: minigrad.add(zeros(2, dtype=bool_), zeros(2, dtype=bool_), out=x)),
+                       ("maximum", lambda: minigrad.maximum(zeros(2, dtype=int64), zeros(2, dtype=int64), out=x)),
                        ("cat", lambda: minigrad.cat([x, x], out=zeros(4))),
                        ("linalg_vector_norm", lambda: minigrad.linalg.vector_norm(x, out=zeros(()))),
                        ("fft_irfft", lambda: minigrad.fft.irfft(x, out=zeros(2))),

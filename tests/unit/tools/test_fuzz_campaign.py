@@ -36,18 +36,34 @@ def test_a_stretch_is_what_no_line_of_the_file_has(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_the_failure_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         first, count = map(int, command[command.index("--stretch") + 1].split(":"))
+        if "--alone" in command:
+            assert (first, count) == (6, 1)
+            return subprocess.CompletedProcess(command, alone, "", "")
         if first <= 6 < first + count:
             return subprocess.CompletedProcess(command, -11, "5\n6\n", "stack smashed")
         return subprocess.CompletedProcess(command, 0, json.dumps(Counts().record() | {"programs": count}), "")
 
+    alone = 0
     monkeypatch.setattr(subprocess, "run", ends)
     found = list(campaign.campaign(iter([(5, 10)]), [], 2, 1e6, ["CC"]))
     assert [(r["first"], r["last"], r["programs"]) for r in found] == [(5, 6, 2), (7, 14, 8)]
     assert found[0]["failures"] == ["# seed 6, --device CC: signal 11 ended the process: stack smashed\n"]
+    alone = -11  # it is the reference that dies
+    found = list(campaign.campaign(iter([(5, 10)]), [], 2, 1e6, ["CC"]))
+    assert [(r["last"], r["failures"], dict(r["drawn"]["known"])) for r in found] == [
+        (6, [], {"refusals that nobody means": 1}), (14, [], {})]
     monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(
         command, 1, "5\n", "NameError"))
     with pytest.raises(RuntimeError, match="NameError"):
         list(campaign.campaign(iter([(5, 10)]), [], 1, 1e6))
+
+
+def test_a_program_runs_on_the_reference_alone(capsys: pytest.CaptureFixture[str],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(main, "run", lambda program, library: ran.append(library))
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--alone", "--stretch", "3:2", "--reference", "numpy", "--length", "3"])
+    assert main.main() == 0 and len(ran) == 2 and not capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_the_failure_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
