@@ -77,8 +77,10 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
             return True
         covered |= moved.wrong
         found.append(moved.ours)
-    if wrong is None or ours is None or not covered[wrong].all():
+    if wrong is None or ours is None:
         return False
+    if not covered[wrong].all():
+        return _began_small(failure, changes)
     usual = failure.theirs()[0]
     name, _, gradient = failure.mismatch.place.partition(".")
     found.append(numbers(usual[name].grad if gradient else usual[name]))

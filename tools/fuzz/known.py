@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tools.fuzz.changes import COPIES, OTHER_KERNELS, READ_BEFORE, ROW_MAJOR, UNTRACKED, UNWRITTEN, WITHOUT_GAPS
-from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.failure import CHANGED, WAYS, Failure, depends, is_of_another_way, is_of_our_operands
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
@@ -323,7 +323,8 @@ def _reached_more(failure: Failure) -> bool:
 
 def _comes_late(failure: Failure) -> bool:
     """The reference raises; we do so as soon as values are known: with the same words, or the elements that a
-    masked_scatter() lacks are found missing."""
+    masked_scatter() lacks are found missing. Where there are rows, they are taken one by one: together they have no
+    values yet."""
     ours, theirs = failure.mismatch.raised or ("", "")
     if ours or not theirs:
         return False
@@ -333,8 +334,9 @@ def _comes_late(failure: Failure) -> bool:
             late.add(step(f"{name}.tolist()", {}, variables))
 
     late: set[str] = set()
-    _, raised = run(failure.program, failure.library, changes=(Change(after=look),), steps=failure.mismatch.at + 1)
-    late.add(raised[-1])
+    for changes in ((Change(after=look),), (Change(after=look), WAYS[0])):
+        _, raised = run(failure.program, failure.library, changes=changes, steps=failure.mismatch.at + 1)
+        late.add(raised[-1])
     return theirs in late or ("Number of elements of source < number of ones in mask" in theirs
                               and any(words.startswith("IndexOutOfRange") for words in late))
 

@@ -63,8 +63,12 @@ class Plainly:
         return columns
 
     def vmap(self, function: Function) -> Function:
-        """The function on one row after another."""
-        return lambda rows: self.library.stack([function(row) for row in rows])
+        """The function on one row after another, whose values are known."""
+        def of_each(rows: Any) -> Any:
+            rows.tolist()
+            return self.library.stack([function(row) for row in rows])
+
+        return of_each
 
     def _gradients(self, function: Function, x: Any, starts: Callable[[Any], list[Any]], again: bool,
                    ) -> tuple[list[Any], Any]:
