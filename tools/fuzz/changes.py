@@ -115,7 +115,7 @@ KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
-                       r"(digamma|log_ndtr|sinc|mish|copysign|atan2|angle|sgn|cosine_similarity)\(")
+                       r"(digamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
 JOINED = re.compile(r"\bL\.(cat|hstack)\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
@@ -145,3 +145,4 @@ UNTRACKED = Change(lambda line: JOINED.sub(r"slopes.\1(", COMPARED.sub(r".\1_(de
 UNWRITTEN = Change(before=_whole)
 ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
 OTHER_KERNELS = Change(_by_other_kernels)
+OTHER_SLOPES = Change(lambda line: BY_SLOPES.sub(r"\1slopes.\2(", line))

@@ -19,7 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.changes import COPIES, OTHER_KERNELS, READ_BEFORE, ROW_MAJOR, UNTRACKED, UNWRITTEN, WITHOUT_GAPS
+from tools.fuzz.changes import (
+    COPIES,
+    OTHER_KERNELS,
+    OTHER_SLOPES,
+    READ_BEFORE,
+    ROW_MAJOR,
+    UNTRACKED,
+    UNWRITTEN,
+    WITHOUT_GAPS,
+)
 from tools.fuzz.failure import CHANGED, WAYS, Failure, depends, is_of_another_way, is_of_our_operands
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
@@ -45,12 +54,13 @@ ANY_LINE = re.compile("")
 @dataclass(frozen=True)
 class Known:
     """A kind of difference that is meant. ``holds`` tells it from all others; ``change`` makes the reference do what is
-    done here."""
+    done here; ``part`` is a part of it: where other kernels have been put in, what another kind is about may not be."""
 
     name: str
     why: str
     holds: Callable[[Failure], bool] = lambda failure: False
     change: Change | None = None
+    part: Change | None = None
 
 
 def known(failure: Failure, differing: list[Mismatch]) -> str:
@@ -61,18 +71,16 @@ def known(failure: Failure, differing: list[Mismatch]) -> str:
                  or all(_direct(replace(failure, mismatch=other)) for other in differing[1:])):
         return kind
     before = list(map(str, differing))
-    for row in KNOWN:
-        if row.change is None or row.change in failure.changes:
-            continue
-        changes = (*failure.changes, row.change)
+    changing = [(row.name, change) for row in KNOWN for change in (row.change, row.part)
+                if change is not None and change not in failure.changes]
+    for name, change in changing:
+        changes = (*failure.changes, change)
         left = compare_all(program, reference, library, changes)
         if not left or (list(map(str, left)) != before
                         and known(replace(failure, mismatch=left[0], changes=changes), left)):
-            return row.name
-    changing = [(row.name, row.change) for row in KNOWN if row.change not in (None, *failure.changes)]
+            return name
     for (name, one), (_, other) in combinations(changing, 2):
-        if one is not None and other is not None and not compare_all(
-                program, reference, library, (*failure.changes, one, other)):
+        if not compare_all(program, reference, library, (*failure.changes, one, other)):
             return name
     return ""
 
@@ -461,13 +469,13 @@ KNOWN: tuple[Known, ...] = (
           "equal elements sort(), topk(), kthvalue(), median(), mode() and quantile() take, in prod() whose "
           "partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes of "
           "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
-          "below 0, which have none, of logit() at -0.0, and of atan2() by a half type; in slopes of slopes, which are "
-          "NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far above it of mish(); and the "
-          "derivatives that "
+          "below 0, which have none, of logit() at -0.0, and of atan2(), hypot() and xlog1py() of two types; in slopes "
+          "of slopes, which are NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far above "
+          "it of mish(); and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
           lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
-          OTHER_KERNELS),
+          OTHER_KERNELS, OTHER_SLOPES),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or if a sum that cancels has another sign, or it is ours if the step is made from what stood here.",

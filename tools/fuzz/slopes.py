@@ -62,9 +62,19 @@ class Slopes:
 
     def atan2(self, y: Any, x: Any) -> Any:
         """In the type of the result: PyTorch's slope has a square of x in its own."""
-        common = self.library.result_type(y, x)
-        return self.library.atan2(*[t.to(common) if hasattr(t, "detach") and t.is_floating_point() else t
-                                    for t in (y, x)])
+        return self.library.atan2(*self._of_one_type(y, x))
+
+    def hypot(self, x: Any, y: Any) -> Any:
+        """As atan2(): a tangent times x."""
+        return self.library.hypot(*self._of_one_type(x, y))
+
+    def xlog1py(self, x: Any, y: Any) -> Any:
+        """As atan2(): y + 1."""
+        return self.library.special.xlog1py(*self._of_one_type(x, y))
+
+    def _of_one_type(self, *operands: Any) -> list[Any]:
+        common = self.library.result_type(*operands)
+        return [t.to(common) if hasattr(t, "detach") and t.is_floating_point() else t for t in operands]
 
     def angle(self, x: Any) -> Any:
         """As copysign()."""

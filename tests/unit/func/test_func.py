@@ -309,6 +309,19 @@ def test_forward_mode_refuses_what_backward_refuses(X: minigrad.Tensor) -> None:
     assert func.jvp(lambda x: x.detach() // 2 * x, (X,), (X,))[1].tolist() == [0.0, 2.0]
 
 
+@pytest.mark.parametrize("name", ["atan2", "hypot", "logaddexp", "logaddexp2", "xlogy", "special_xlog1py", "pow",
+                                  "copysign", "fmod", "true_divide", "maximum"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_tangents_of_two_types_have_the_digits_of_the_result(name: str, dtype: str) -> None:
+    function = getattr(minigrad, name, None) or getattr(minigrad.special, name.removeprefix("special_"))
+    y = minigrad.tensor([0.7123456, 1.3321, 2.7345], dtype=minigrad.float64)
+    x, t = [minigrad.tensor(v, dtype=getattr(minigrad, dtype)) for v in ([1.234, 2.345, 3.777], [1.111, 0.3333, -0.77])]
+    for f in (lambda x: function(x, y), lambda x: function(y, x)):
+        found, right = [func.jvp(f, (p,), (d,))[1] for p, d in ((x, t), (x.double(), t.double()))]
+        assert found.dtype is minigrad.float64
+        assert found.tolist() == pytest.approx(right.tolist(), rel=1e-12)
+
+
 @pytest.mark.parametrize("x", [[1.0, float("nan"), 2.0], [float("nan")] * 2])
 def test_the_tangent_of_logcumsumexp_is_nan_in_rows_with_nan(x: list[float]) -> None:
     values = minigrad.tensor([x, [1.0] * len(x)])
