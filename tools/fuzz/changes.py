@@ -116,7 +116,6 @@ RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
                        r"(digamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
-JOINED = re.compile(r"\bL\.(cat|hstack)\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
@@ -140,8 +139,7 @@ def _apart(line: str, variables: dict[str, Any]) -> None:
 COPIES = Change(made=_plain)
 WITHOUT_GAPS = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))
 READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), after=_apart, before=_from_copies)
-UNTRACKED = Change(lambda line: JOINED.sub(r"slopes.\1(", COMPARED.sub(r".\1_(detached(\2))", line)), _untracked,
-                   _without_gradients, _as_views)
+UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _as_views)
 UNWRITTEN = Change(before=_whole)
 ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
 OTHER_KERNELS = Change(_by_other_kernels)

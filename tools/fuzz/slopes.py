@@ -95,18 +95,6 @@ class Slopes:
 
         return (unit(x) * unit(y)).sum(dim)
 
-    def cat(self, tensors: list[Any], dim: int = 0) -> Any:
-        """The gradient of a vector without elements is on the tape, too."""
-        return self._with_nothing(self.library.cat(tensors, dim), tensors)
-
-    def hstack(self, tensors: list[Any]) -> Any:
-        """As cat()."""
-        return self._with_nothing(self.library.hstack(tensors), tensors)
-
-    def _with_nothing(self, whole: Any, tensors: list[Any]) -> Any:
-        nothing = [t for t in tensors if tuple(t.shape) == (0,) and t.requires_grad]
-        return whole + sum(t.sum() for t in nothing).to(whole.dtype) if nothing else whole
-
     def _still(self, function: Any, x: Any) -> Any:
         zero = x == 0
         return self.library.where(zero, function(x.detach()), function(x.masked_fill(zero, 1)))
