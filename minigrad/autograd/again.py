@@ -99,7 +99,7 @@ def watch_again(op: Any, back: Backward, operands: Sequence[Any], outputs: Seque
 def _as_operand(entry: Kept, at: int) -> Kept:
     """What an op watches, as operand ``at`` of its derivative. Of a result its memory counts, also when the Tensor has
     other memory since."""
-    storage, counter, edits, position, tensor, version = entry
+    storage, counter, edits, position, tensor, version, steps = entry
     there = tensor if position >= 0 else lambda: seen if (
         (seen := tensor()) is not None and seen._storage is storage()) else None
-    return storage, counter, edits, at, there, version
+    return storage, counter, edits, at, there, version, steps

@@ -14,11 +14,12 @@ from minigrad.autograd.protocol import Front
 from minigrad.grad import Backward
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import Steps
 
 # A Tensor that backward reads in PyTorch: a reference to its Storage, a list with how often it has been changed in
-# place, and how often it had been, which operand or result it is, a reference to it, and how often the Storage had been
-# written, also unseen, by ``.data``.
-Kept = tuple[Any, list[int], int, int, Any, int]
+# place, and how often it had been, which operand or result it is, a reference to it, how often the Storage had been
+# written, also unseen, by ``.data``, and the steps from the Storage's value to its own.
+Kept = tuple[Any, list[int], int, int, Any, int, Steps]
 
 INFERENCE = (
     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
@@ -54,7 +55,7 @@ class Watching:
     def lies_in(self, storage: Any, tensor: Any) -> None:
         """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
         there = tensor._storage
-        self.kept = tuple([(ref(there), _count(there), there.edits, entry[3], ref(tensor), there.version)
+        self.kept = tuple([(ref(there), _count(there), there.edits, entry[3], ref(tensor), there.version, entry[6])
                            if entry[0]() is storage else entry for entry in self.kept])
 
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
@@ -62,32 +63,35 @@ class Watching:
         where it was another operand, too."""
         old, new = before, result._storage
         self.kept = tuple([
-            (ref(old), _count(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
-            else (storage, counter, edits, position, tensor, version)
-            for storage, counter, edits, position, tensor, version in self.kept
+            (ref(old), _count(old), old.edits, position, ref(after), old.version, _steps(after))
+            if position < 0 and storage() is new else (storage, counter, edits, position, tensor, version, steps)
+            for storage, counter, edits, position, tensor, version, steps in self.kept
             if position != 0 or storage() is not old])
 
     def check_kept(self) -> None:
         """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
         by ``.data`` is read as it is now, as there."""
-        for reference, counter, edits, position, tensor, version in self.kept:
+        for reference, counter, edits, position, tensor, version, steps in self.kept:
             storage, seen = reference(), tensor()
             if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
                     seen._edge is None and seen._view is None and not seen._requires_grad):
                 raise RuntimeError(DETACHED)
             if counter[0] != edits:
                 raise modified(self._described(position, seen), counter[0], edits)
-            if seen is None or not self.saved or position == OWN:
+            if not self.saved or position == OWN:
                 continue
-            if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
-                self._read_again(position, seen)
+            if seen is not None and seen._storage is not storage:
+                if position >= 0:  # a result keeps its memory
+                    self._read_again(position, seen._read())
+            elif storage is not None and storage.version != version:
+                self._read_again(position, _value(storage, steps) if seen is None else seen._read())
 
-    def _read_again(self, position: int, tensor: Any) -> None:
+    def _read_again(self, position: int, value: LazyBuffer | None) -> None:
         """Have the value of now of an operand or result among the residuals."""
         at = position if position >= 0 else len(self.body.params) - 1 - position
-        if at not in self.whole.residuals:
+        if value is None or at not in self.whole.residuals:
             return
-        place, value = self.whole.residuals.index(at), tensor._read()
+        place = self.whole.residuals.index(at)
         old = self.saved[place]  # type: ignore[index]
         if value.shape == old.shape and value.dtype is old.dtype and value.device == old.device:
             value.owners += 1
@@ -124,8 +128,22 @@ def watched(t: Any, position: int) -> Kept:
     if storage.edits < 0 and not mode.transforms:
         raise RuntimeError(INFERENCE)
     if Front.apart is not None and (counter := Front.apart(t)) is not None:
-        return ref(storage), counter, counter[0], position, lambda: t, storage.version
-    return ref(storage), _count(storage), storage.edits, position, ref(t), storage.version
+        return ref(storage), counter, counter[0], position, lambda: t, storage.version, _steps(t)
+    return ref(storage), _count(storage), storage.edits, position, ref(t), storage.version, _steps(t)
+
+
+def _steps(t: Any) -> Steps:
+    return () if t._view is None else t._view.chain()
+
+
+def _value(storage: Any, steps: Steps) -> LazyBuffer | None:
+    """The value that a Tensor would have now that is not there any more; None if NumPy sees its memory."""
+    lazy: LazyBuffer = storage.lazy
+    if lazy.buffer is not None and lazy.buffer.exported:
+        return None
+    for op, arg in steps:
+        lazy = lazy.move(op, arg)
+    return lazy
 
 
 def _count(storage: Any) -> list[int]:

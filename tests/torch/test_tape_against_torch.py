@@ -53,6 +53,10 @@ x=t.ones(2,requires_grad=True); d=(x*2).data; y=x*d; d.detach().mul_(2); y.sum()
 x=t.ones(2,requires_grad=True); z=x*2; d=z.data; y=t.maximum(z,d); d[None]=t.zeros(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._version, x._version, x.data._version
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(y, x, value=2); y.sum().abs().backward()
+x=t.ones(2,3,requires_grad=True); y=x.t()@x; x.data.add_(1); y.sum().backward(); r=x.grad
+x=t.ones(2,3,requires_grad=True); y=x[0]*x[1]; x.data=t.ones(2,3)*3; y.sum().backward(); r=x.grad
+x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().backward(); r=x.grad
+x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(y, x); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(x, y); y.sum().abs().backward()
@@ -180,6 +184,12 @@ x = t.ones(2, requires_grad=True); x.view(2).add_(1)
 """
 
 PROGRAMS = r"""
+x=t.ones(2,3,requires_grad=True)
+g=t.autograd.grad((x[0]**3).sum(),x,create_graph=True)[0]
+x.data.add_(1)
+g.sum().backward()
+r=x.grad
+
 x=t.ones(2,2,requires_grad=True)*2
 with t.no_grad():
     v=t.func.vjp(lambda r: r.t(), x)[0]
