@@ -91,6 +91,8 @@ class View:
 
     def chain(self) -> Steps:
         """All steps from the Storage's value to this view."""
+        if self.above is None:  # the common case
+            return self.steps
         parts, view = [], self
         while view is not None:
             parts.append(view.steps)
