@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from minigrad.dtype import DType, bool_
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Store, Value
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
 from minigrad.lower.nest import loop, update, vectorised
@@ -94,6 +94,19 @@ class Group:
             op = REDUCE_OPS[r.node.op].combine
             inside = vectorised(lane, [update(a, at, op, Load(b, at))])
             statements += [loop(u, inside, self.kind)] if u else inside
+        return statements
+
+    def fold(self, accumulators: Sequence[Array], found: Sequence[dict[str, Value]],
+             stem: str = "total") -> list[Statement]:
+        """Each accumulator's registers and lanes joined to one value, which ``found`` gets for each place."""
+        statements: list[Statement] = []
+        for values, arrays in zip(found, self.by_point(accumulators), strict=True):
+            for r, array in zip(self.domain.reductions, arrays, strict=True):
+                values[r.local.name] = Load(array, num(0))
+                if array.size > 1:
+                    name = self.names.fresh(stem)
+                    statements.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
+                    values[r.local.name] = Local(name, array.dtype)
         return statements
 
     def apart(self, into: Sequence[Array], inside: Callable[[list[Array]], list[Statement]]) -> list[Statement]:

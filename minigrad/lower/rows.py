@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Value
+from minigrad.kernel.ir import Apply, Array, Load, Statement, Value
 from minigrad.lower.accumulate import LONGEST, Group, Points, identity
 from minigrad.lower.axes import Axis, Names
 from minigrad.lower.body import Body
@@ -190,10 +190,7 @@ class _Rows(Nest):
         if lane_axis is None:
             accumulators = group.accumulators(1, 1)
             inside = group.levels(d.axes, 1, lambda into: group.add({}, into, num(0)), accumulators)
-            for values, arrays in zip(found, group.by_point(accumulators), strict=True):
-                values.update({r.local.name: Load(array, num(0))
-                               for r, array in zip(d.reductions, arrays, strict=True)})
-            return group.allocs(accumulators) + inside
+            return group.allocs(accumulators) + inside + group.fold(accumulators, found)
         name = self.space.name(lane_axis)
         lanes, unroll = self.steps.count("lanes", name), self.steps.count("accumulate", name)
         full = lane_axis.size // lanes
@@ -345,13 +342,3 @@ class _Group(Group):
             copy.check(self.unread)
         head = [s for copy in copies for s in copy.statements]
         return [*head, *vectorised(lane, stores)]
-
-    def fold(self, accumulators: Sequence[Array], found: Sequence[dict[str, Value]]) -> list[Statement]:
-        """Each accumulator's registers and lanes joined to one value."""
-        statements: list[Statement] = []
-        for values, arrays in zip(found, self.by_point(accumulators), strict=True):
-            for r, array in zip(self.domain.reductions, arrays, strict=True):
-                name = self.names.fresh("total")
-                statements.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
-                values[r.local.name] = Local(name, array.dtype)
-        return statements

@@ -14,12 +14,10 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import (
     Alloc,
     Array,
-    Fold,
     For,
     Index,
     LetIndex,
     Load,
-    Local,
     Statement,
     Store,
     Value,
@@ -296,14 +294,7 @@ class _Share(Group):
     def statements(self, found: dict[str, Value]) -> list[Statement]:
         """Registers that hold the share; ``found`` gets the values."""
         accumulators = self.accumulators(1, self.lanes)
-        made = [*self.allocs(accumulators), *self._walk(accumulators)]
-        for r, array in zip(self.domain.reductions, accumulators, strict=True):
-            found[r.local.name] = Load(array, ZERO)
-            if self.lanes > 1:
-                name = self.names.fresh("share")
-                made.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
-                found[r.local.name] = Local(name, array.dtype)
-        return made
+        return [*self.allocs(accumulators), *self._walk(accumulators), *self.fold(accumulators, [found], "share")]
 
     # --- the loops
 
