@@ -122,9 +122,29 @@ def _is_across(node: LazyBuffer, columns: int) -> bool:
     matrices."""
     source = node.srcs[0]
     last = max((a for a, n in enumerate(source.shape) if n > 1), default=0)
-    return (source.size >= MUCH and 1 < node.size < columns and last not in node.arg
-            and source.size >= 2 * ROWS * node.size
-            and not (source.op == Op.MUL and all([_is_repeated(s) for s in source.srcs])))
+    return (source.size >= MUCH and 1 < node.size < columns and source.size >= 2 * ROWS * node.size
+            and not (source.op == Op.MUL and all([_is_repeated(s) for s in source.srcs]))
+            and last not in node.arg and _innermost(source) not in node.arg)
+
+
+def _innermost(node: LazyBuffer) -> int:
+    """The axis along which neighbours lie in the memory that a value is made of, or that it would have."""
+    axes = list(range(len(node.shape)))  # of the value, for each axis of the node that we have come to
+    while True:
+        if node.op == Op.PERMUTE:
+            axes = [axes[node.arg.index(a)] for a in range(len(axes))]
+        elif node.op == Op.RESHAPE and _sizes(node) == _sizes(node.srcs[0]):
+            long = iter([a for a, n in zip(axes, node.shape, strict=True) if n > 1])
+            axes = [next(long) if n > 1 else -1 for n in node.srcs[0].shape]
+        elif node.op not in ELEMENTWISE and node.op not in (Op.EXPAND, Op.SHRINK):
+            strides = node.arg if node.op == Op.BUFFER and node.arg is not None else range(len(axes), 0, -1)
+            return min(((s, a) for s, a, n in zip(strides, axes, node.shape, strict=True) if n > 1), default=(0, -1))[1]
+        node = next((s for s in node.srcs if not _is_repeated(s)), node.srcs[0])
+        axes = axes[len(axes) - len(node.shape):]
+
+
+def _sizes(node: LazyBuffer) -> list[int]:
+    return [n for n in node.shape if n > 1]
 
 
 def _is_repeated(node: LazyBuffer) -> bool:

@@ -113,6 +113,13 @@ def test_which_sums_across_memory_stay_whole() -> None:
     a, b = [leaf(4096, *shape).expand((4096, 16, 32)) for shape in ((16, 1), (1, 32))]
     product = [a.binary(Op.MUL, b).reduce(Op.SUM, (0,))]
     assert split_reductions(product, AVX512) == product, "a product of matrices has an order of its own"
+    turned = [leaf(1024, 4096).permute((1, 0)).reshape((1, 4096, 1024, 1)).unary(Op.NEG).reduce(Op.SUM, (1,))]
+    assert split_reductions(turned, AVX512) == turned, "in memory its rows are columns"
+    whole = [leaf(4096, 1024).reshape((4096, 1, 1024)).permute((1, 0, 2)).binary(Op.MUL, leaf(4096, 1).reshape(
+        (1, 4096, 1)).expand((1, 4096, 1024))).reduce(Op.SUM, (1,))]
+    assert _levels(split_reductions(whole, AVX512)[0]) == 2, "and here they are rows"
+    strided = LazyBuffer.from_buffer(object(), (4096, 1024), float32, "CPU", 0, (1, 4096)).reduce(Op.SUM, (0,))
+    assert split_reductions([strided], AVX512) == [strided]
     for shape, axes in (((1024, 1000), (0,)), ((100, 40_000), (0,)), ((1024, 4096), (1,)), ((4096, 1), (0,))):
         others = [leaf(*shape).reduce(Op.SUM, axes)]
         assert split_reductions(others, AVX512) == others
