@@ -101,8 +101,6 @@ _LOGSUMEXP = Function("logsumexp", _logsumexp, "LogsumexpBackward0", _logsumexp_
 def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tuple[int, ...], DType]:
     """The static arguments of a softmax."""
     dtype, dims = dtype or self.dtype, len(self._shape())
-    if dim is None:
-        dim = 0 if dims in (0, 1, 3) else 1
     axes = dim_indices(dim_index(dim, dims), dims)
     if dtype.kind != "f":
         last = "lastdim_" if not axes or axes[0] == dims - 1 else ""
@@ -348,7 +346,7 @@ class Exponential:
     __slots__ = ()
 
     @both("softmax")
-    def softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
+    def softmax(self: Tensor, dim: int, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
         """exp(self) / sum(exp(self)) along ``dim``.
 
         >>> import minigrad
@@ -359,7 +357,7 @@ class Exponential:
         return _SOFTMAX((self,), _along(self, dim, dtype, "softmax"))
 
     @both("log_softmax")
-    def log_softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
+    def log_softmax(self: Tensor, dim: int, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
         """log(softmax(self)) along ``dim``, without overflow."""
         self, = operands_of("log_softmax", self)
         return _LOG_SOFTMAX((self,), _along(self, dim, dtype, "log_softmax"))
@@ -370,7 +368,7 @@ class Exponential:
         return _LOGSUMEXP((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
     @both("softmin")
-    def softmin(self: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
+    def softmin(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
         """softmax(-self)."""
         return (-self).softmax(dim, dtype)
 

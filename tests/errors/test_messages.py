@@ -118,6 +118,8 @@ t.randint(3, 2) ⇒ TypeError: randint(): argument 'size' (position 2) must be t
 t.randint(3, 4, 2) ⇒ TypeError: randint(): argument 'size' (position 3) must be tuple of ints, not int
 t.ones(3).sum(dim="a") ⇒ TypeError: argument 'dim' must be int, not str
 t.ones(3).squeeze([0, "a"]) ⇒ TypeError: argument 'dim' must be int, not str
+t.ones(2, 2).softmax() ⇒ TypeError: Tensor.softmax() missing 1 required positional argument: 'dim'
+t.log_softmax(t.ones(2), None) ⇒ TypeError: argument 'dim' must be int, not NoneType
 t.nn.Conv2d(3, 4) ⇒ TypeError: Conv2d.__init__() missing 1 required positional argument: 'kernel_size'
 t.nn.Dropout(rate=0.1) ⇒ TypeError: Dropout.__init__() got an unexpected keyword argument 'rate'
 t.nn.LSTM(3, 4)(t.ones(5, 2, 3), t.ones(1, 2, 4)) ⇒ IndexError: LSTM takes two states, hx=(h, c), but got a Tensor of le
