@@ -13,7 +13,7 @@ from minigrad.autograd.mode import mode
 from minigrad.explain.sites import Place, Site
 from minigrad.graph.origins import Origins
 from minigrad.jit.update import Update
-from minigrad.tensor import unfold
+from minigrad.tensor import function, unfold
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.replay import Trace
 
@@ -38,7 +38,8 @@ class Following:
     def replaced(self) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         """Whose attribute it is, its name, and what makes the function in its place from the original."""
         return [(Trace, "quick", self._quick), (Trace, "follow", self._follow), (Trace, "note", self._noting),
-                (unfold, "_call", self._unfolding), (Update, "run", self._updating), (Update, "record", self._updating)]
+                (unfold, "_call", self._unfolding), (Update, "run", self._updating), (Update, "record", self._updating),
+                (function, "from_here", self._from_here)]
 
     def executable(self, executable: Any, sites: Sequence[Any]) -> Any:
         """What runs a graph with nodes from these sites. Each has its own, so that it is known whose run it is when it
@@ -66,21 +67,25 @@ class Following:
         expected = self._expected
         nothing: tuple[Place, Any] = Place(), (None, None)
 
-        def quick(trace: Trace, function: Any, static: Any, enabled: Any, tensors: Any, numbers: Any) -> Any:
+        def quick(trace: Trace, called: Any, static: Any, enabled: Any, tensors: Any, numbers: Any) -> Any:
             place, line = expected.get(trace.entry, nothing)
             if line[0] is not enabled or not place.is_here():
                 place = Place.here()
                 expected[trace.entry] = place, line = place, self._mode(enabled, place)
-            return plain(trace, function, static, line, tensors, numbers)
+            return plain(trace, called, static, line, tensors, numbers)
 
         return staticmethod(quick)
 
     def _follow(self, plain: Callable[..., Any]) -> Any:
         """The same, in general."""
-        def follow(trace: Trace, function: Any, static: Any, tensors: Any, numbers: Any = ()) -> Any:
-            return plain(trace, function, static, tensors, numbers, self._mode(mode.enabled, Place.here()))
+        def follow(trace: Trace, called: Any, static: Any, tensors: Any, numbers: Any = (), how: Any = None) -> Any:
+            return plain(trace, called, static, tensors, numbers, self._mode(mode.enabled, Place.here()))
 
         return follow
+
+    def _from_here(self, plain: Any) -> Any:
+        """Calls that index have their lines, as all calls have."""
+        return lambda trace: mode.enabled
 
     def _noting(self, plain: Callable[..., None]) -> Any:
         """A call that may be followed next time: its line."""

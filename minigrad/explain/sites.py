@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import sys
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from minigrad.graph import lines
 
 
 class Site(NamedTuple):
@@ -87,41 +89,21 @@ def here(above: int = 1) -> Site:
     return site
 
 
-class Place:
-    """A site, and where it is on the stack of whoever has asked: so many frames above it, at an instruction of a code.
-    What is there again, as deep, is at the same site: that is known without a walk.
+class Place(lines.Place):
+    """A place with its site."""
 
-    >>> def ask(known: Place) -> Place:
-    ...     return known if known.is_here() else Place.here()
-    >>> first = ask(Place())
-    >>> ask(first) is first
-    True
-    """
+    __slots__ = ("site",)
 
-    __slots__ = ("code", "depth", "instruction", "site")
+    def __init__(self, depth: int = 1, frame: FrameType | None = None) -> None:
+        super().__init__(depth, frame)
+        self.site = NOWHERE
 
-    def __init__(self, site: Site = NOWHERE, depth: int = 1, frame: FrameType | None = None) -> None:
-        self.site = site
-        self.depth = depth  # never 0: a frame whose variable it is itself would live on
-        self.code = None if frame is None else frame.f_code
-        self.instruction = 0 if frame is None else frame.f_lasti
-
-    @staticmethod
-    def here() -> Place:
-        """Where the caller is now."""
-        site, depth = here(2), 1
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and _codes[id(frame.f_code)][0] is not OUTSIDE:
-            depth, frame = depth + 1, frame.f_back
-        return Place(site, depth, frame)
-
-    def is_here(self) -> bool:
-        """Whether the caller is there, who has asked for the place."""
-        try:
-            frame = sys._getframe(self.depth)
-        except ValueError:  # the stack is not so deep
-            return False
-        return frame.f_code is self.code and frame.f_lasti == self.instruction
+    @classmethod
+    def here(cls, above: int = 1) -> Self:
+        """Where the caller is now, or who stands so many frames above."""
+        place = super().here(above + 1)
+        place.site = here(above + 1)
+        return place
 
 
 OUTSIDE, INSIDE, FORWARD = "outside minigrad", "inside", "a Module's forward"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.graph.function import Subgraph
-from minigrad.graph.lines import Line
+from minigrad.graph.lines import Line, Place
 from minigrad.tensor.looks import Spec
 
 WRITE = "a write"
@@ -41,11 +41,12 @@ class Entry:
     its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
     ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
     are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid. ``line``:
-    where in the user's program a call that indexes was last recorded. ``through``: the leaves, up to here, through
+    where in the user's program a call that indexes was last recorded; ``place``: where one was last made that came
+    after this call. ``through``: the leaves, up to here, through
     which a gradient would go on to what they were made from."""
 
     __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "line", "next", "node",
-                 "numbers", "operands", "others", "points", "specs", "through", "unpaid", "view")
+                 "numbers", "operands", "others", "place", "points", "specs", "through", "unpaid", "view")
 
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
         self.body, self.node, self.view = body, node, view
@@ -57,6 +58,7 @@ class Entry:
         self.good = self.bad = self.unpaid = 0
         self.hopeless = False
         self.line: Line | None = None
+        self.place: Place | None = None
         self.numbers = self.first = 0
         self.enabled: bool | None = True
         self.operands: tuple[int, ...] = ()

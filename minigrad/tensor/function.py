@@ -18,13 +18,13 @@ from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import remember, user_line
+from minigrad.graph.lines import Line, Place, remember, user_line
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import AnyTensor, made
 from minigrad.tensor.body import Body, ByType
 from minigrad.tensor.entry import Entry
-from minigrad.tensor.replay import FOLLOW, OFF, several, thread
+from minigrad.tensor.replay import FOLLOW, OFF, Trace, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
 
 if TYPE_CHECKING:
@@ -97,15 +97,15 @@ class Function:
             raise
 
     def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number],
-              quickly: bool = True) -> list[Tensor]:
-        """``all``. Not ``quickly`` if that has been tried."""
+              quickly: bool = True, how: Any = None) -> list[Tensor]:
+        """``all``. Not ``quickly`` if that has been tried. ``how``: see ``Trace.follow``."""
         trace = thread.trace
         if trace.state:
             known = None
             if quickly and trace.state == FOLLOW:
                 known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
             if known is None:
-                known = trace.follow(self, static, tensors, numbers)
+                known = trace.follow(self, static, tensors, numbers, how)
             if known is not None:
                 return known
             trace = thread.trace
@@ -124,6 +124,10 @@ class Function:
         line = None
         if body.indexed:
             line = user_line()
+            if type(self) is Function:
+                self.__class__ = Indexing
+                if trace.state != OFF and key[2] is mode.enabled:
+                    key[2] = from_here(trace)
             remember([r._read() for r in results], line, body)
         if trace.state == OFF:
             trace.hold(results)
@@ -132,6 +136,52 @@ class Function:
             if line is not None:
                 trace.entry.line = line
         return results
+
+
+class _Made(Place):
+    """Where a call was made, and what its key has in the place of whether the tape is on: that, and the line."""
+
+    __slots__ = ("how",)
+    how: tuple[bool | None, Line | None]
+
+
+_hows: dict[tuple[bool | None, Line | None], tuple[bool | None, Line | None]] = {}
+"""The one of each, so that they can be told apart as objects."""
+
+
+class Indexing(Function):
+    """A Function whose body reads or writes where index tensors say. Its calls from two lines are two calls, though
+    they compute the same: so the error of a run that is replayed names the right one. A Function becomes one when it
+    is first seen to index."""
+
+    __slots__ = ()
+
+    def first(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
+              numbers: Sequence[Number] = ()) -> Tensor:
+        """The first output of a call."""
+        return self.all(tensors, static, numbers)[0]
+
+    __call__ = first
+
+    def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number],
+              quickly: bool = True, how: Any = None) -> list[Tensor]:
+        trace = thread.trace
+        if trace.state == OFF:
+            return super()._call(tensors, static, numbers)
+        how = from_here(trace)
+        known = trace.quick(trace, self, static, how, tensors, numbers) if trace.state == FOLLOW else None
+        return super()._call(tensors, static, numbers, False, how) if known is None else known
+
+
+def from_here(trace: Trace) -> Any:
+    """Whether the tape is on, and the line of the call that is made: mostly that of the call which came here last."""
+    entry = trace.entry
+    last: Any = entry.place
+    if last is None or last.how[0] is not mode.enabled or not last.is_here():
+        entry.place = last = _Made.here()
+        how = mode.enabled, last.line
+        last.how = _hows.setdefault(how, how)
+    return last.how
 
 
 @cache

@@ -143,7 +143,7 @@ class Trace:
         if known is None or known.hopeless or known.first != len(self.values):
             self.asked, self.asked_slots = key, (begin, len(self.values))
             if len(self.path) >= self.look_again and self.is_over():
-                return self._anew(function, static, tensors, numbers)
+                return self._anew(function, static, tensors, numbers, how)
             if self.state == FOLLOW:
                 self._leave(known, str(function))
             return None
@@ -170,14 +170,14 @@ class Trace:
             self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
 
     def _anew(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]],
-              ) -> list[Tensor] | None:
+              how: Any) -> list[Tensor] | None:
         """``follow`` in a new trace."""
         self.let_go()
         thread.begin()
         thread.rounds += 1
         if thread.rounds == ROUNDS and not Trace.quickened:
             Trace.quicken()
-        return thread.trace.follow(function, static, tensors, numbers)
+        return thread.trace.follow(function, static, tensors, numbers, how)
 
     def is_over(self) -> bool:
         """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the

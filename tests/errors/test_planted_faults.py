@@ -272,6 +272,34 @@ def test_the_error_names_the_line(name: str, tmp_path: Path) -> None:
         + "".join(traceback.format_exception(error)) + "".join(str(w.message) for w in warned))
 
 
+TWO_LINES = """
+import minigrad as torch
+F = torch.nn.functional
+x = torch.rand(10, 4).requires_grad_()
+for step in range(40):
+    i = torch.tensor([1, 2]) + torch.tensor(20 * (step == at))
+    if step % 2:
+        y = {call}  #: odd
+    else:
+        y = {call}  #: even
+    {then}
+"""
+
+
+@pytest.mark.parametrize("at", [31, 32])
+@pytest.mark.parametrize(("call", "then"), [
+    ("x[i]", "y.exp().tolist()"), ("x.gather(1, i[:, None])", "y.sum().backward()"),
+    ("F.embedding(i, x)", "y.sum().backward()"), ("F.cross_entropy(x[:2], i)", "y.backward()"),
+    ("x.detach().index_fill(0, i, 1.0)", "y.tolist()")])
+def test_of_two_lines_with_equal_calls_the_right_one_is_named(at: int, call: str, then: str, tmp_path: Path) -> None:
+    text = TWO_LINES.format(call=call, then=then)
+    path = tmp_path / "program.py"
+    with pytest.raises(IndexError) as raised:
+        exec(compile(text, str(path), "exec"), {"__name__": "program", "at": at})
+    right = next(i for i, line in enumerate(text.splitlines(), 1) if line.endswith("#: odd" if at % 2 else "#: even"))
+    assert re.findall(rf'{re.escape(str(path))}", line (\d+)', str(raised.value)) == [str(right)]
+
+
 @pytest.mark.parametrize("program", [MLP, GPT, CNN])
 def test_the_programs_run(program: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(program, "program.py", "exec"), {"__name__": "program"})
