@@ -215,10 +215,16 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-3.0, 3.75], dtype=L.float64).requires_grad_()",
         "v2 = L.atan2(v1, L.tensor([2.65, 3.141], dtype=L.bfloat16))", "v2.sum().abs().backward()")),
+    ("what PyTorch's kernels disagree about", ("v1 = L.tensor([3.4e38, 1e38, 0.25])", "v2 = L.sinc(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([-0.0, 0.0, 2.75, float('inf'), -1.5], dtype=L.float64).requires_grad_()", "v2 = v1.cumprod(0)",
+        "v3 = L.autograd.grad(v2.sum().abs(), v1, create_graph=True, allow_unused=True)[0]")),
     ("conjugates are copies", (
         "v0 = L.ones(2, 3, dtype=L.float64)",
         "v1 = L.func.jvp(lambda t: L.pow(t, L.tensor(complex(-0.5, 1.25), dtype=L.complex128)), (v0,), (v0 * 4,))[1]",
         "v2 = v1.conj()", "v2.mul_(2)")),
+    ("complex numbers that are not there", (
+        "v1 = L.tensor([-3.25, 2.0], dtype=L.float16)", "v2 = L.logical_xor(v1, L.tensor(1j))")),
     ("complex numbers that are not there", (
         "v1 = L.func.jacfwd(lambda t: t.var(dim=0, keepdim=True))(L.tensor(3.75, dtype=L.bfloat16).to(L.float16))",
         "v2 = L.complex(v1, v1)")),

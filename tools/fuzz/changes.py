@@ -116,14 +116,16 @@ RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
                        r"(digamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
+WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((BY_SLOPES, r"\1slopes.\2("), (LOGS, r"= running_logs(\1, \2)"),
-                          (NORM, r"standardised(\1)"), (UNARY, r"\1one_by_one(\2, \3)")):
+    for pattern, text in ((BY_SLOPES, r"\1slopes.\2("), (WITH_GRAPH, r"= slopes.gradient(\1)[0]"),
+                          (LOGS, r"= running_logs(\1, \2)"), (NORM, r"standardised(\1)"),
+                          (UNARY, r"\1one_by_one(\2, \3)")):
         line = pattern.sub(text, line)
     return by_place(line)
 

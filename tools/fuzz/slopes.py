@@ -40,14 +40,16 @@ class Slopes:
         return self.library.where(far, tail, self.library.special.log_ndtr(near))
 
     def sinc(self, x: Any) -> Any:
-        """Near 0 by its series."""
+        """Near 0 by its series; 0 of float32 numbers so large that their product with pi is infinite."""
         whole = self.library.sinc(x)
         if not x.is_floating_point():
             return whole
         near = x.abs() < 0.05
         square = (x.masked_fill(~near, 0).double() * math.pi) ** 2
         series = sum((-square) ** k / math.factorial(2 * k + 1) for k in range(6))
-        return self.library.where(near, series.to(x.dtype), self.library.sinc(x.masked_fill(near, 1)))
+        far = (x.abs() > 1e38) & x.isfinite() & (x.dtype != self.library.float64)
+        found = self.library.where(near, series.to(x.dtype), self.library.sinc(x.masked_fill(near | far, 1)))
+        return found.masked_fill(far, 0)
 
     def mish(self, x: Any) -> Any:
         """Far above 0 it is x."""
@@ -94,6 +96,15 @@ class Slopes:
             return t / (size + (size.clamp_min(1e-8) - size).detach())
 
         return (unit(x) * unit(y)).sum(dim)
+
+    def gradient(self, y: Any, x: Any) -> tuple[Any]:
+        """``autograd.grad`` with a graph, whose values are those without: PyTorch has two formulas for some."""
+        values, tracked = [self.library.autograd.grad(
+            y, x, retain_graph=True, create_graph=graph, allow_unused=True)[0] for graph in (False, True)]
+        if values is not None and tracked is not None:
+            tracked = tracked.clone()
+            tracked.data.copy_(values)
+        return (tracked,)
 
     def _still(self, function: Any, x: Any) -> Any:
         zero = x == 0
