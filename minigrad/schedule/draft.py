@@ -171,6 +171,12 @@ def narrows(group: Group) -> bool:
     for stage, draft in enumerate(group.drafts):
         axes = [i for i, s in enumerate(draft.shape) if s > 1]
         held = {c[stage] for c in group.columns}
-        if axes and draft.length >= LONG_COLUMN and axes[-1] in held and not held.issuperset(axes):
+        if (axes and draft.length >= LONG_COLUMN and axes[-1] in held and not held.issuperset(axes)
+                and any(_is_across(r) for a in draft.accesses for r in a.reduces)):
             return True
     return False
+
+
+def _is_across(reduction: LazyBuffer) -> bool:
+    """Whether a reduction keeps the last axis."""
+    return max((i for i, n in enumerate(reduction.srcs[0].shape) if n > 1), default=0) not in reduction.arg

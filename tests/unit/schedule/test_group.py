@@ -68,6 +68,9 @@ def test_sums_of_parts_of_the_rows_stay_apart_from_what_joins_them() -> None:
     assert first.outer == (25, 1000) and second.outer == (1000,)
     assert "long columns are summed in wide pieces by themselves" in why_apart(made)
     assert _only(plan(softmax(buffer((4096, 2000), float32), (0,)))).outer == (2000,), "here they are in the cache"
+    x = buffer((16, 64, 3136), float32)
+    total = x.reduce(Op.SUM, (0, 2)).expand(x.shape).binary(Op.MUL, x).reduce(Op.SUM, (2,))
+    assert _only(plan(total)).outer == (64,), "these are rows"
 
 
 def test_a_consumer_of_part_of_the_rows_does_not_take_the_producer_in() -> None:
