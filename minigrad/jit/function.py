@@ -110,10 +110,10 @@ class Jit:
     # --- a call
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Call the function."""
+        """Call the function: as it is, where each call is watched, as by ``detect_anomaly``."""
         trace = thread.trace
         if self.given_up is None and trace.capture is None and not tracing.names and not called_everywhere and (
-                config.replays()):
+                not mode.watched and config.replays()):
             if several:
                 with computing:
                     result = self._call(args, named)

@@ -190,6 +190,22 @@ FAULTS = {
     "a root of 0": Fault(MLP, "scale", "return (hidden * 0).sqrt() * 0 + hidden", RuntimeError, "returned nan"),
     "a logarithm of 0": Fault(GPT, "fill", "scores = torch.where(mask, (scores * 0).log(), scores)", RuntimeError,
                               "returned nan"),
+    "a root of 0, late": Fault(MLP, "scale", "return (hidden * (step != 20)).abs().sqrt()", RuntimeError,
+                               "returned nan"),
+    "a root of 0 under jit": Fault(CNN, "loss", "loss = (F.cross_entropy(net(x), y) * 0).sqrt()", RuntimeError,
+                                   "returned nan"),
+    # what is replayed, or is a program of jit, by then
+    "another shape under jit": Fault(CNN, "train", "train(x[:, :, :6 if epoch == 4 else 8], y)", RuntimeError,
+                                     "mat1 and mat2", "flatten"),
+    "a label too large under jit": Fault(CNN, "train", "train(x, y + (epoch == 4))", IndexError, "out of", "loss"),
+    "double, late": Fault(MLP, "after", "x = x.double() if step == 20 else x", RuntimeError, "same dtype", "forward"),
+    "double under jit": Fault(CNN, "train", "train(x.double() if epoch == 4 else x, y)", RuntimeError, "same",
+                              "pool"),
+    "another device, late": Fault(MLP, "after", "x = x.to('numpy') if step == 20 else x", RuntimeError, "same device",
+                                  "forward"),
+    "a device that cannot compile the gradient": Fault(
+        MLP, "before", "w = torch.ones(6, requires_grad=True); w.to('broken').exp().sum().backward()", CompileError,
+        "broken compiler"),
     # the tape
     "backward twice": Fault(MLP, "before", "loss.backward()", RuntimeError, "a second time", "backward"),
     "changed in place": Fault(MLP, "scale", "model.r = hidden.exp(); model.r.mul_(2); return model.r", RuntimeError,
