@@ -47,7 +47,6 @@ from tools.fuzz.statements import ROUNDED
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
-DATA = re.compile(r"(v\d+)\.data(?=\.\w+_\()")
 ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
 ANY_LINE = re.compile("")
 
@@ -353,14 +352,12 @@ def _comes_late(failure: Failure) -> bool:
 
 
 def _is_kept(failure: Failure) -> bool:
-    """Values differ, and the reference refuses a backward if a Tensor writes what an array wrote, or what was written
-    through ``data``."""
+    """Values differ, and the reference refuses a backward if a Tensor writes what an array wrote."""
     def refused(changes: tuple[Change, ...]) -> set[int]:
         _, raised = run(failure.program, failure.reference, changes=changes)
         return {i for i, words in enumerate(raised) if "has been modified by an inplace operation" in words}
 
-    by_tensor = Change(lambda line: DATA.sub(r"\1.detach()", ARRAY.sub(
-        lambda found: f"{found[1] or found[2]}.detach()", line)))
+    by_tensor = Change(lambda line: ARRAY.sub(lambda found: f"{found[1] or found[2]}.detach()", line))
     return failure.mismatch.raised is None and bool(
         refused((*failure.changes, by_tensor)) - refused(failure.changes))
 
@@ -454,8 +451,7 @@ KNOWN: tuple[Known, ...] = (
           _is_repeated,
           READ_BEFORE),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
-          "that it had, and those of a view also if the whole is written through data. Through a Tensor it is an error "
-          "in both.", _is_kept),
+          "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one. Of gradients "
           "whose own gradients are all 0, one of the two may say that they require none.", _leads_nowhere,
