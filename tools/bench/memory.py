@@ -55,6 +55,7 @@ MEMORY: tuple[Workload, ...] = (
     _row("embedding", "rows of a table: table[words], 50000x256 and 16384 words", _table,
          _same(lambda lib, table, words: table[words]), 2 * 4 * 256 * 16_384),
     _row("sum_tall", "x.sum(0), 2^21x8", uniform((LONG // 8, 8)), _same(lambda lib, x: x.sum(0)), 4 * LONG, 1e-3),
+    _row("sum_columns", "x.sum(0), 2^18x64", uniform((LONG // 64, 64)), _same(lambda lib, x: x.sum(0)), 4 * LONG, 1e-3),
     _row("sum_middle", "x.sum(1), 64x1024x256", uniform((64, 1024, 256)), _same(lambda lib, x: x.sum(1)), 4 * LONG),
     _row("cumsum_long", "x.cumsum(0), 2^24", uniform((LONG,)), _same(lambda lib, x: x.cumsum(0)), 8 * LONG, 1e-3),
     _row("cumsum_middle", "x.cumsum(1), 64x1024x256", uniform((64, 1024, 256)),
