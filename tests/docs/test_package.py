@@ -63,7 +63,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(shipped: Path) -> None:
     (wheel,) = shipped.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     files = [path for kind in ("*.py", "*.pyi", "*.ll", "py.typed", "page.*")
-             for path in (ROOT / "minigrad").rglob(kind)]
+             for path in (ROOT / "minigrad").rglob(kind) if path.parent.name != "__pycache__"]
     assert in_package(names) == {str(path.relative_to(ROOT)) for path in files}
     assert {name.partition("/")[0] for name in names} == {"minigrad", f"minigrad-{PROJECT['version']}.dist-info"}
     assert wheel.name == f"minigrad-{PROJECT['version']}-py3-none-any.whl" and wheel.stat().st_size < 4 << 20
