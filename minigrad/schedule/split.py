@@ -7,6 +7,7 @@ Next: ``streaming.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
@@ -93,7 +94,7 @@ def _split(node: LazyBuffer) -> LazyBuffer:
     if kept and width >= WIDE // 4:
         second = source.reduce(op, [a for a in node.arg if a not in kept]).reduce(op, kept)
         return _split(second) if _is_long(second) else second
-    return _split_axis(source, op, list(node.arg))
+    return _split_axis(source, op, list(node.arg), kept=kept)
 
 
 def _is_long(node: LazyBuffer) -> bool:
@@ -171,26 +172,30 @@ def _longest(source: LazyBuffer, axes: Sequence[int]) -> int:
     return max(axes, key=lambda a: (source.shape[a], -a))
 
 
-def _split_axis(source: LazyBuffer, op: str, axes: list[int], part: int | None = None) -> LazyBuffer:
-    """Cut the longest reduced axis into equal parts, of ``part`` elements, and a rest."""
-    axis = _longest(source, axes)
-    size = source.shape[axis]
+def _split_axis(source: LazyBuffer, op: str, axes: list[int], part: int | None = None,
+                kept: Sequence[int] = ()) -> LazyBuffer:
+    """Cut the longest reduced axis into equal parts, of ``part`` elements, and a rest. The axes ``kept``, which are
+    further out, stay in the first level: what is added up to a partial result lies together in memory."""
+    axis = _longest(source, [a for a in axes if a not in kept])
+    size, outer = source.shape[axis], prod([source.shape[a] for a in kept])
     if part is None:
-        per_element = source.size // size
+        per_element = source.size // (size * outer)
         part = max(1, min(-(-CHUNK // per_element), size // 2)) if per_element < CHUNK else 1
-        part = max(part, size // (4 * WIDE))
+        part = max(part, size * outer // (4 * WIDE))
+        if kept:
+            part = next((n for n in range(part, min(2 * part, size)) if size % n == 0), part)
     parts = size // part
     main_shape = source.shape[:axis] + (parts, part) + source.shape[axis + 1:]
     box = [(0, s) for s in source.shape]
     box[axis] = (0, parts * part)
     main = source.shrink(tuple(box)).reshape(main_shape)
-    inner = [a if a < axis else a + 1 for a in axes if a != axis] + [axis + 1]
+    inner = [a if a < axis else a + 1 for a in axes if a != axis and a not in kept] + [axis + 1]
     result_shape = tuple(1 if a in axes else s for a, s in enumerate(source.shape))
-    result = main.reduce(op, inner).reduce(op, [axis]).reshape(result_shape)
+    result = main.reduce(op, inner).reduce(op, [*kept, axis]).reshape(result_shape)
     if parts * part < size:
         box[axis] = (parts * part, size)
-        rest = source.shrink(tuple(box)).reduce(op, axes)
-        result = result.binary(REDUCE_OPS[op].combine, rest)
+        rest = source.shrink(tuple(box)).reduce(op, [a for a in axes if a not in kept])
+        result = result.binary(REDUCE_OPS[op].combine, rest.reduce(op, kept) if kept else rest)
     return result
 
 

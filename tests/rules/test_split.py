@@ -55,6 +55,14 @@ def test_long_reductions_are_split_and_keep_their_value(op: str, dtype: DType, s
         np.testing.assert_array_equal(got, want)
 
 
+def test_what_a_part_adds_up_lies_together_in_memory() -> None:
+    """Outer axes, though too few to make parts by themselves, are not added up across memory."""
+    whole = Source("NUMPY", float32, "plain", 0).leaf((50, 4192, 31)).reduce(Op.SUM, (0, 1, 2))
+    (split,) = split_reductions([whole], AVX512)
+    first = next(n for n in toposort([split]) if n.op in REDUCE)
+    assert first.arg == (2, 3) and first.shape == (50, 16, 1, 1)
+
+
 @pytest.mark.parametrize("shape, axes", LONG, ids=str)
 def test_first_level_is_wide_and_its_parts_worth_their_while(shape: Shape, axes: tuple[int, ...]) -> None:
     (split,) = split_reductions([Source("NUMPY", float32, "plain", 0).leaf(shape).reduce(Op.SUM, axes)], AVX512)
