@@ -39,6 +39,9 @@ ALLOWED = C_FUNCTIONS | PYTHON | {
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()
+SIGN_TEST = re.compile(r"(%\S+) = bitcast (?:double|float|half|bfloat) \S+ to (i\d+)\s+%\S+ = icmp slt \2 \1, 0\b")
+"""Of a number that is never negative. LLVM 22's instruction selection would find that out, and then end the process
+over two constants of different widths; the pass that combines instructions finds it before."""
 LIBRARIES = 64  # in a session
 LEVEL = int(SETTINGS["CODEGEN"].default)  # of code generation, where the setting does not count
 
@@ -244,6 +247,8 @@ def _optimised(text: str, passes: tuple[str, ...]) -> Any:
     head = f'target datalayout = "{llvm.layout}" target triple = "{llvm.triple}" '
     module = binding.parse_assembly(head + text)
     module.verify()  # a broken module would end the process; checking takes less than a hundredth of the time
+    if SIGN_TEST.search(text):
+        passes = ("add_instruction_combine_pass", *passes)
     if passes:
         options = binding.create_pipeline_tuning_options(speed_level=1)
         builder = binding.create_pass_builder(llvm.machine(LEVEL), options)
