@@ -278,6 +278,13 @@ def test_memory_has_owners(explained) -> None:
     assert (last[5, "forward"], last[8, "forward"]) == (0, size)
 
 
+def test_memory_in_use_counts_what_nobody_here_has_made() -> None:
+    before = minigrad.ones(1 << 20).realize()
+    mine = log.Log()
+    mine.write(log.Ran(0, None, "CPU", None, 1, "recorded", 0.0), "recorded", log.NOWHERE, [1e-3], [])
+    assert mine.moments[0].held >= before.nbytes == 4 << 20
+
+
 def test_what_is_written_down_is_worked_out_the_same_at_any_time(explained, monkeypatch: pytest.MonkeyPatch) -> None:
     def runs() -> list[tuple[int, str, int, list[tuple[int, int]]]]:
         report = explained(TRAINING)
