@@ -80,7 +80,15 @@ def mapped_file(filename: str, shared: bool, nbytes: int) -> np.ndarray:
 def from_file(filename: str, shared: bool | None = None, size: int = 0, *, dtype: DType | None = None,
               layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A vector of ``size`` elements on the memory of a file. If ``shared``, changes are written to the file, which is
-    made, or made longer, if it is too short; else they are not."""
+    made, or made longer, if it is too short; else they are not.
+
+    Raises ``RuntimeError`` for a file that is missing or too short and not ``shared``.
+
+    >>> import tempfile, minigrad
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     minigrad.from_file(file.name, shared=True, size=2).fill_(3)
+    tensor([3., 3.])
+    """
     kind = dtype or get_default_dtype()
     array = mapped_file(filename, bool(shared), size * kind.size)
     return _on(array, kind) if size else full((0,), 0, dtype=kind)
