@@ -144,6 +144,22 @@ _KEYS: dict[str, list[tuple[str, Any]]] = {
     for name, setting in SETTINGS.items()}
 
 
+def quiet() -> bool:
+    """Whether nobody has set ``DEBUG``, ``STEPS`` or ``REPLAY``, here or in the environment: what runs at every step
+    need not ask for each.
+
+    >>> with config(DEBUG=1):
+    ...     quiet()
+    False
+    """
+    return (not _overrides or _ASKED.isdisjoint(_overrides)) and _none_set(_ASKED_KEYS)
+
+
+_ASKED = frozenset(("DEBUG", "STEPS", "REPLAY"))
+_ASKED_KEYS = tuple([key for name in sorted(_ASKED) for _, key in _KEYS[name]])
+_none_set = _variables.keys().isdisjoint
+
+
 def replays() -> bool:
     """Whether calls that were made before may run again as they ran then: unless ``REPLAY`` forbids it, or ``STEPS``
     says that kernels are to be made in another way.
@@ -152,7 +168,7 @@ def replays() -> bool:
     ...     replays()
     False
     """
-    return bool(get("REPLAY")) and not get("STEPS")
+    return quiet() or (bool(get("REPLAY")) and not get("STEPS"))
 
 
 def say(*lines: str) -> None:

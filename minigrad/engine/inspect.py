@@ -149,7 +149,9 @@ def showing() -> tuple[int, int]:
 def graphs_are_shown(executable: Any = None) -> bool:
     """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any; or gives
     steps, which what runs again was not made by."""
-    if config.get("STEPS") or previews:
+    if config.quiet() or previews:
+        return bool(previews)
+    if config.get("STEPS"):
         return True
     return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())
 

@@ -35,9 +35,10 @@ class Step:
     bytes: int = 0
 
 
-SHORT = 1 << 16
-"""Scalar operations of a run during which Python's other threads may wait: some ten microseconds, of which handing over
-the interpreter lock would be a good part."""
+SHORT = 1 << 18
+"""Scalar operations of a run during which Python's other threads may wait: of a matrix product two microseconds, of
+sums where each waits for the one before some hundred. Python itself lets a thread go on for five thousand; handing over
+the interpreter lock, and what goes with it, takes one or two."""
 
 LONG = 1 << 28
 LONG_BYTES = 1 << 26

@@ -12,7 +12,7 @@ from minigrad.engine import previews
 from minigrad.ops import Op
 from minigrad.tensor.base import made_of, put_memory
 from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, Where, fill, number_of, seen_through
-from minigrad.tensor.replay import FOLLOW, OFF, UNPAID, Trace, thread
+from minigrad.tensor.replay import FOLLOW, UNPAID, Trace, thread
 from minigrad.tensor.written import Written
 
 
@@ -38,7 +38,7 @@ def _computes_changes(point: Point, trace: Trace) -> bool:
 
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
-        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, made_of=made_of,
+        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, Trace=Trace, fill=fill, made_of=made_of,
                          number_of=number_of, previews=previews, put_memory=put_memory,
                          seen_through=seen_through, thread=thread)
         self.point, self.trace = point, trace
@@ -56,7 +56,7 @@ class _Writer(Written):
 
     def _write_place(self, place: Any) -> None:
         trace = self.trace
-        self._refuse_if("previews", "setting('DEBUG')", "setting('STEPS')",
+        self._refuse_if("previews", "not quiet() and (setting('DEBUG') or setting('STEPS') or not setting('REPLAY'))",
                         f"len(trace.leaves) != {len(trace.leaves)}")
         if place[0] == "backward":
             self._refuse_if(f"asked._tag != trace.tag or asked._slot != {place[1]}")
@@ -174,4 +174,4 @@ class _Writer(Written):
 
     def _write_next(self, after: str) -> None:
         root = self.name("root", thread.roots[after])
-        self.lines.append(f"thread.trace = Trace({root}, FOLLOW if setting('REPLAY') else OFF)")
+        self.lines.append(f"thread.trace = Trace({root}, FOLLOW)")

@@ -5,6 +5,7 @@ Next: ``looks.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from minigrad.graph.function import Subgraph
@@ -18,6 +19,12 @@ PUT = "a change in place"
 
 MOST_OTHERS = 63
 """Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
+
+TURN = 16
+"""Of so many calls that are found after the first, one becomes the first. So that of a loop which goes on becomes so at
+once, and where calls take turns it costs next to nothing."""
+
+_found = count()
 
 NOTHING: list[Any] = []
 """What there is at first. It is never changed."""
@@ -69,7 +76,19 @@ class Entry:
         """The entry of a call that is known to follow."""
         if self.key == key:
             return self.next
-        return None if self.others is None else self.others.get(tuple(key))
+        if self.others is None:
+            return None
+        found = self.others.get(tuple(key))
+        if found is not None and not next(_found) % TURN:
+            self._put_first(key, found)
+        return found
+
+    def _put_first(self, key: list[Any], entry: Entry) -> None:
+        """``entry`` changes places with the first. Only the first is found in no time."""
+        others: Any = self.others
+        del others[tuple(key)]
+        others[tuple(self.key)] = self.next
+        self.key, self.next = list(key), entry
 
     def add(self, key: list[Any], entry: Entry) -> bool:
         """Remember that this call may follow; False if too many do: then those remembered before make room."""

@@ -112,6 +112,25 @@ def _check_batch(self: Tensor, other: Tensor, batch: Shape, a: Shape, b: Shape) 
         _check_types(self, other, "bmm")
 
 
+def _product(self: Tensor, other: Tensor) -> Tensor:
+    """``self @ other``."""
+    if isinstance(other, AnyTensor) and len(self._shape()) == 2 == len(other._shape()):
+        return _MM.first((self, other))
+    a, b = _operands(self, other, "matmul")
+    self, other = operands_of("matmul", self, other)
+    if not a or not b:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+    if len(a) == 1 and len(b) == 1:
+        return self.dot(other)
+    if len(b) == 1:
+        return _times_vector(self, other, a, b)
+    if len(a) == 1:
+        return _vector_times(self, other, a, b)
+    if len(b) == 2:
+        return _FOLDED_MM((self, other))
+    return _batched(self, other, a, b)
+
+
 def _times_vector(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     *batch, m, k = a
     if k != b[0]:
@@ -149,10 +168,10 @@ class LinearAlgebra:
     __slots__ = ()
 
     def __matmul__(self: Tensor, other: Any) -> Tensor:
-        return self.matmul(other) if isinstance(other, AnyTensor) else NotImplemented
+        return _product(self, other) if isinstance(other, AnyTensor) else NotImplemented
 
     def __rmatmul__(self: Tensor, other: Any) -> Tensor:
-        return other.matmul(self) if isinstance(other, AnyTensor) else NotImplemented
+        return _product(other, self) if isinstance(other, AnyTensor) else NotImplemented
 
     @both("matmul")
     def matmul(self: Tensor, other: Tensor) -> Tensor:
@@ -165,21 +184,7 @@ class LinearAlgebra:
         >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
         tensor([3, 7])
         """
-        if isinstance(other, AnyTensor) and len(self._shape()) == 2 == len(other._shape()):
-            return _MM.first((self, other))
-        a, b = _operands(self, other, "matmul")
-        self, other = operands_of("matmul", self, other)
-        if not a or not b:
-            raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
-        if len(a) == 1 and len(b) == 1:
-            return self.dot(other)
-        if len(b) == 1:
-            return _times_vector(self, other, a, b)
-        if len(a) == 1:
-            return _vector_times(self, other, a, b)
-        if len(b) == 2:
-            return _FOLDED_MM((self, other))
-        return _batched(self, other, a, b)
+        return _product(self, other)
 
     @both("mm")
     def mm(self: Tensor, mat2: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Next: ``operands.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,24 +53,19 @@ def _find(trace: Trace, place: Any) -> Point | None:
     return None
 
 
-def _went(again: Callable[[Trace, Any], bool], trace: Trace, asked: Any) -> bool:
-    """What the function says; False if an index is out of range. Nothing has changed then: what is recorded fails
-    again, and says where."""
-    try:
-        return again(trace, asked)
-    except IndexOutOfRange:
-        return False
-
-
 def _again(kind: str, asked: Any) -> bool:
-    """Have a function that was written for a place of this kind do it all; False if there is none."""
+    """Have a function that was written for a place of this kind do it all; False if there is none, or if an index is
+    out of range. Nothing has changed then: what is recorded fails again, and says where."""
     trace = thread.trace
     if trace.state != FOLLOW:
         return False
-    for place, point in trace.entry.points:
-        again = point.again
-        if again is not None and place[0] == kind and _went(again, trace, asked):
-            return True
+    try:
+        for place, point in trace.entry.points:
+            again = point.again
+            if again is not None and place[0] == kind and again(trace, asked):
+                return True
+    except IndexOutOfRange:
+        pass
     return False
 
 

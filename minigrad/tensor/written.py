@@ -24,7 +24,8 @@ class Written:
         self.head = head
         self.lines: list[str] = []
         self.space: dict[str, Any] = {"Buffer": Buffer, "LazyBuffer": LazyBuffer, "records": records,
-                                      "run_again": run_again, "setting": config.get, "tell": tell, **space}
+                                      "run_again": run_again, "quiet": config.quiet, "setting": config.get,
+                                      "tell": tell, **space}
         self._names: dict[int, str] = {}
         self._count: dict[str, int] = {}
         self._overwrites = False
@@ -79,7 +80,7 @@ class Written:
         direct.append(f"if records: tell({self.name('executable', executable)}, {device!r}, seconds, "
                       f"[{', '.join(results)}])")
         if not silent:
-            direct = ["if not setting('DEBUG'):", *[f"    {line}" for line in direct],
+            direct = ["if quiet() or not setting('DEBUG'):", *[f"    {line}" for line in direct],
                       "else:", *[f"    {line}" for line in plain]]
         lines += direct
         return results

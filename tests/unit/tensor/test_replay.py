@@ -19,7 +19,7 @@ from minigrad.engine.plans import Family
 from minigrad.nn import functional as F
 from minigrad.tensor import points
 from minigrad.tensor.ranges import Exact
-from minigrad.tensor.replay import thread
+from minigrad.tensor.replay import FOLLOW, OFF, thread
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -1069,3 +1069,32 @@ def test_a_part_that_was_made_after_a_change_in_place_is_no_part_of_what_was_bef
         z.addcmul_(z, z, value=2)
         part = z.chunk(2)[0].permute(0)
         assert z.tolist() == [0, 0, 0, 0] and part.tolist() == [0, 0]
+
+
+def test_the_call_of_a_loop_that_goes_on_becomes_the_first() -> None:
+    """Only the first of the calls that may follow is found in no time: it is the one that comes all the time, whatever
+    came before. Calls that take turns are found, too."""
+    first, second = mg.randn(3, 3), mg.randn(4, 4)
+    for _ in range(20):
+        (first @ first).realize()
+    for _ in range(40):
+        (second @ second).realize()
+    root = thread.trace.entry
+    known = root.next
+    assert known is not None and known.specs[0].shape == (4, 4)
+    for _ in range(200):
+        assert np.array_equal((first @ first).numpy(), (first @ first).numpy())
+        np.testing.assert_allclose((second @ second).numpy(), second.numpy() @ second.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MINIGRAD_STEPS", "MINIGRAD_REPLAY"])
+def test_a_variable_that_is_set_meanwhile_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs again looks at the environment each time."""
+    x = mg.randn(5)
+    for _ in range(40):
+        (x * 2).realize()
+    assert thread.trace.state == FOLLOW
+    monkeypatch.setenv(name, {"MINIGRAD_STEPS": "never: unroll(x0)", "MINIGRAD_REPLAY": "0"}[name])
+    for _ in range(3):
+        (x * 2).realize()
+    assert thread.trace.state == OFF
