@@ -95,7 +95,7 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
     """Compute all gradients in one run, and only then change any ``.grad``."""
     if walk.recorded:
         for i, (leaf, gradient) in enumerate(leaves):
-            gradient = _after_leaf_hooks(walk, leaf, gradient, True)
+            gradient = _of_the_shape(walk, leaf, _after_leaf_hooks(walk, leaf, gradient, True))
             leaves[i] = leaf, gradient
             leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
         realise([leaf._grad._whole() for leaf, _ in leaves] + roots)
@@ -112,7 +112,7 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
             old = leaf._grad
             if old is not None and old.is_sparse:
                 old = leaf._grad = old.to_dense()
-            dense.append((leaf, gradient if old is None else _sum(walk, old, gradient)))
+            dense.append((leaf, _of_the_shape(walk, leaf, gradient) if old is None else _sum(walk, old, gradient)))
         realise([lazy for _, lazy in dense] + [v for _, g in rows for v in g.values()] + roots, watch)
         for leaf, lazy in dense:
             if leaf._grad is None:
@@ -131,6 +131,16 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
             for hook in tuple(leaf._hooks.post.values()):
                 with users_code:
                     hook((), (walk.tensor(gradient),))
+
+
+def _of_the_shape(walk: Walk, leaf: Any, gradient: Any) -> Any:
+    """What ``.grad`` becomes, if there is none. Its leaf may have another shape by now: the gradient is copied to that.
+    """
+    shape = leaf._shape()
+    if gradient.shape == shape:
+        return gradient
+    whole = Front.wrap(LazyBuffer.const(0, gradient.dtype, shape, leaf._pending().device), None)
+    return walk.gradient(whole.copy_(walk.tensor(gradient)))
 
 
 def _sum(walk: Walk, old: Any, gradient: LazyBuffer) -> LazyBuffer:

@@ -44,9 +44,9 @@ def _check_tape(self: Tensor) -> None:
     if self._source() is None:
         return
     check_view(self, "is being modified inplace")
-    if self._edge is None:
+    if type(self._edge) is not tuple:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    if view is not None and view.differentiable and view.find_root()._edge is None:  # a leaf, or it was one
+    if view is not None and view.differentiable and type(view.find_root()._edge) is not tuple:  # a leaf, or it was one
         raise RuntimeError(_OF_LEAF)
 
 
@@ -67,7 +67,7 @@ def _check_base(self: Tensor, view: View) -> None:
     check_made(view)
     if view.differentiable and _begin(view) is None:
         check_view(self, "is being modified inplace")
-        if view.find_root()._edge is None:
+        if type(view.find_root()._edge) is not tuple:
             raise RuntimeError(_OF_LEAF)
 
 

@@ -303,6 +303,8 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
             become(self, plain(self, *args, **kwargs))
         if type(edge) is tuple and self._edge is None and not self._view.differentiable:  # type: ignore[union-attr]
             self._edge = unseen_by_tape(edge, self._shape())
+        elif edge is self:  # a leaf: views of what it was send their gradients to it
+            self._view.parent._edge = self
         self._count_edit()
         return self
 

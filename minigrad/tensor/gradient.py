@@ -150,7 +150,8 @@ class Autograd:
     @property
     def grad_fn(self: Tensor) -> Any:
         """The tape node that made this Tensor; None for a leaf."""
-        return None if self._source() is None or self._edge is None else self._edge[0]
+        edge = self._source()
+        return edge[0] if type(edge) is tuple else None
 
     @property
     def is_leaf(self: Tensor) -> bool:
@@ -160,7 +161,8 @@ class Autograd:
     @property
     def output_nr(self: Tensor) -> int:
         """Which output of its ``grad_fn`` this is."""
-        return 0 if self._source() is None or self._edge is None else self._edge[1]
+        edge = self._source()
+        return edge[1] if type(edge) is tuple else 0
 
     # --- outside autograd
 

@@ -21,6 +21,7 @@ from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import broadcast_shapes, converted, fit, is_number, require_tensor
 from minigrad.tensor.promotion import filled, number, number_dtype, type_name
 from minigrad.tensor.storage import compute
+from minigrad.tensor.view import REPEATED
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -64,7 +65,8 @@ class InPlace:
     # --- new contents
 
     def fill_(self: Tensor, value: Any) -> Tensor:
-        """Every element becomes ``value``, a number or a 0-d tensor.
+        """Every element becomes ``value``, a number or a 0-d tensor. As in PyTorch a tensor does not fill what is
+        expanded, whose elements are one in memory: ``RuntimeError``.
 
         >>> import minigrad
         >>> minigrad.zeros(2).fill_(3)
@@ -78,6 +80,10 @@ class InPlace:
         strides = None if known is None else known.strides
         once = without_overlap(self._shape(), strides) if strides and overlaps(self._shape(), strides) else None
         if once is not None:
+            assert strides is not None
+            if isinstance(value, AnyTensor) and any([
+                    n > 1 and not step for n, step in zip(self._shape(), strides, strict=True)]):
+                raise RuntimeError(REPEATED)
             self.as_strided(*once).fill_(value)
             return self
         if isinstance(value, AnyTensor):

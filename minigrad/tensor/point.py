@@ -234,7 +234,9 @@ def _seen(trace: Trace, alias: int, storage: Storage) -> View | None:
     assert spec is not None and spec.strides is not None
     steps = tuple([step for view in reversed(views) for step in view[0]])
     dtype = None if spec.dtype is storage.lazy.dtype else spec.dtype
-    return View(whole, steps, spec.shape, spec.strides, spec.offset, views[0][4], dtype, False)
+    view = View(whole, steps, spec.shape, spec.strides, spec.offset, views[0][4], dtype, False)
+    view.cut = True
+    return view
 
 
 def _changes(trace: Trace, slot: int) -> int:
@@ -269,6 +271,7 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 continue
             shell._storage = parent._storage
             shell._view = View(parent, *arguments, differentiable=bool(spec.enabled))  # its edge is left to unfolding
+            shell._view.enabled = spec.enabled
         elif arguments is not None:
             storage = _shared(trace, slot)
             if storage is None:

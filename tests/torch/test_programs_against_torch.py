@@ -187,7 +187,11 @@ PROGRAMS = {
         v3[1:] = 5
         v4 = L.ones(2, 1).requires_grad_() * 2
         v5 = v4.expand(2, 3).unfold(0, 1, 1)
-        v5.fill_(1)""",
+        v5.fill_(1)
+        v6 = L.ones(1, dtype=L.uint8)
+        v7 = v6.expand(2).T
+        v7.fill_(L.tensor(-3))
+        v6.expand(1).fill_(L.tensor(4))""",
     "the layout of coordinates": """
         v0 = L.tensor([[1, 0, 2], [0, 3, 0]])
         v1 = v0.nonzero()
@@ -249,6 +253,18 @@ PROGRAMS = {
         with L.no_grad(): v4.t_()
         v5 = v4[0]
         v5.mul_(L.ones(2).requires_grad_())""",
+    "a leaf gets another shape": """
+        v0 = L.ones(2, 3, dtype=L.int32).double().requires_grad_()
+        v1 = v0.diagonal()
+        v2 = v0 * 3
+        v3 = v0[1:]
+        with L.no_grad(): v0.unsqueeze_(0)
+        v3.mul_(2)
+        (v1.sum() + v2.sum()).backward()
+        v4 = L.ones(1, 3, 2).requires_grad_()
+        v5 = v4 * 2
+        with L.no_grad(): v4.squeeze_(0)
+        v5.sum().backward()""",
     "a number that is written nowhere": """
         v0 = L.ones(3).scatter(0, L.zeros(0, dtype=L.int64), 1 - 2j)
         v1 = L.ones(3, dtype=L.int32).scatter(0, L.zeros(0, dtype=L.int64), 2**40)

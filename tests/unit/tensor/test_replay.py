@@ -1098,3 +1098,31 @@ def test_a_variable_that_is_set_meanwhile_counts(name: str, monkeypatch: pytest.
     for _ in range(3):
         (x * 2).realize()
     assert thread.trace.state == OFF
+
+
+def test_a_replayed_view_keeps_that_it_was_made_under_no_grad(monkeypatch: Any) -> None:
+    monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
+    w = mg.ones(3, requires_grad=True)
+    for i in range(6):
+        x = mg.tensor([2.25, -1.5, i], requires_grad=True)
+        with mg.no_grad():
+            part = x[1:]
+        (w * w.detach()).sum().backward()
+        twice, again = part - part, part[...]
+        assert not twice.requires_grad and not again.requires_grad
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            twice.sum().backward()
+        assert not part.requires_grad and not again.requires_grad
+
+
+def test_what_is_written_into_a_part_of_a_replayed_detached_view_is_its_history(monkeypatch: Any) -> None:
+    monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
+    for i in range(6):
+        x, scale = mg.tensor([2.25, -1.5, i]), mg.tensor([2.0, 3.0], requires_grad=True)
+        cut = (x * 2)[1:].detach()
+        part = cut[:]
+        assert (cut + 1).tolist() == [-2, 2 * i + 1]
+        part.mul_(scale)
+        assert cut.requires_grad and not cut.is_leaf
+        cut.sum().backward()
+        assert scale.grad is not None and scale.grad.tolist() == [-3, 2 * i]

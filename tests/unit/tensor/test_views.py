@@ -523,6 +523,35 @@ def test_gradient_of_a_view_whose_parent_turned_into_a_view() -> None:
     assert x.grad is not None and x.grad.tolist() == [[0] * 4, [0, 3, 6, 9], [0] * 4]
 
 
+@pytest.mark.parametrize("view", [".diagonal()", "[:]", "[0][1:]"])
+def test_a_leaf_that_turned_into_a_view_takes_the_gradients_of_views_of_what_it_was(view: str) -> None:
+    x, expected = base().clone().requires_grad_(), minigrad.zeros(3, 4)
+    child = eval(f"x{view}", {"x": x})
+    eval(f"x{view}.fill_(1)", {"x": expected})
+    with minigrad.no_grad():
+        x.unsqueeze_(0)
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+        child.mul_(2)
+    child.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [expected.tolist()] and x.is_leaf
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_has_the_shape_that_its_leaf_has_by_now(create_graph: bool) -> None:
+    x = base().clone().requires_grad_()
+    y = x * 2
+    with minigrad.no_grad():
+        x.unsqueeze_(0)
+    y.sum().backward(create_graph=create_graph)
+    assert x.grad is not None and x.grad.tolist() == [[[2.0] * 4] * 3]
+    y, x.grad = x * 2, None
+    with minigrad.no_grad():
+        x.transpose_(1, 2)
+    with pytest.raises(RuntimeError, match=r"The size of tensor a \(3\) must match the size of tensor b \(4\)"):
+        y.sum().backward(create_graph=create_graph)
+    assert x.grad is None
+
+
 def test_results_are_no_views() -> None:
     x = base()
     for pair in (x.median(0), x.kthvalue(1, 0), x.mode(0), x.nanmedian(0), x.topk(1), x.sort(0), x.max(0)):
@@ -601,6 +630,10 @@ def test_repeated_elements_take_one_value() -> None:
     assert x.tolist() == [0, 0, 2, 2, 2, 2, 2, 0, 3, 3, 3, 3]
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
         x.unfold(0, 3, 1).add_(1)
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        x[:1].expand(2).T.fill_(minigrad.tensor(3))
+    x[:1].expand(1).fill_(minigrad.tensor(4))
+    assert x.tolist() == [4, 0, 2, 2, 2, 2, 2, 0, 3, 3, 3, 3]
 
 
 def test_a_tensor_is_written_to_itself() -> None:
