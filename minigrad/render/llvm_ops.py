@@ -116,8 +116,9 @@ def _dot2(w: Writer, a: Operand, b: Operand, total: Operand) -> Operand:
 
 
 def _fmod(w: Writer, a: Operand, b: Operand) -> Operand:
-    """C's fmod, which is exact, lane by lane. On float32 values its float64 form gives the float32 result."""
-    w.declare("fmod", "declare double @fmod(double, double) nounwind willreturn memory(none)")
+    """C's fmod, which is exact, lane by lane. On float32 values its float64 form gives the float32 result. LLVM must
+    not know it: it takes its result for a number where a is finite and b is not 0, even if b is NaN."""
+    w.declare("fmod", "declare double @fmod(double, double) nobuiltin nounwind willreturn memory(none)")
     parts = []
     a, b = w.together(a, b)
     for number in range(a.lanes):

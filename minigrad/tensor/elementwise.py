@@ -38,6 +38,7 @@ from minigrad.tensor.operators import (
     Remainder,
     Subtraction,
     Wide,
+    as_factor,
     as_operand,
     as_tensor,
     check_subtraction,
@@ -173,8 +174,14 @@ def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, share: LazyBuffer, near:
     return one.binary(Op.ADD, way).cast(dtype)
 
 
-_LERP, _LERP_BY_NUMBER = tensor_function("lerp", "LerpBackward1", _lerp), Function(
-    "lerp", _lerp_by_number, "LerpBackward0")
+def _lerp_of_complex(start: Tensor, end: Tensor, share: Tensor, near: bool) -> Tensor:
+    """As ``_lerp_by_number``."""
+    return _near(start, end, share) if near else _near(end, start, share)
+
+
+_LERP, _LERP_BY_NUMBER, _LERP_OF_COMPLEX = (
+    tensor_function("lerp", "LerpBackward1", _lerp), Function("lerp", _lerp_by_number, "LerpBackward0"),
+    tensor_function("lerp", "LerpBackward0", _lerp_of_complex))
 
 
 class Elementwise:
@@ -436,10 +443,8 @@ class Elementwise:
                 dtype = result_dtype((self, end, weight))
                 self, end, weight = self.to(dtype), end.to(dtype), weight.to(dtype)
             return _LERP((self, end, weight))
-        if self.dtype.kind == "c":
-            return _near(self, end, weight) if abs(weight) < 0.5 else _near(end, self, 1 - weight)
-        wide, near = accumulator(self.dtype), abs(weight) < 0.5
-        return _LERP_BY_NUMBER((self, end), (near,), ((stored(weight if near else 1 - weight, wide), wide),))
+        near, function = abs(weight) < 0.5, _LERP_OF_COMPLEX if self.dtype.kind == "c" else _LERP_BY_NUMBER
+        return function((self, end), (near,), (as_factor(weight if near else 1 - weight, accumulator(self.dtype)),))
 
     lerp_ = in_place(lerp)
 

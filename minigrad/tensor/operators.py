@@ -15,7 +15,7 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.elements import known
-from minigrad.tensor.function import Function, refusing, watched
+from minigrad.tensor.function import Function, refusing, tensor_function
 from minigrad.tensor.operands import (
     BOOL_SUBTRACTION,
     broadcast_shapes,
@@ -283,6 +283,15 @@ def _scaled(op: str) -> Callable[..., LazyBuffer]:
 
 _SCALED = {Op.ADD: Function("add", _scaled(Op.ADD), "AddBackward0"),
            Op.SUB: Function("sub", _scaled(Op.SUB), "SubBackward0")}
+_SCALED_OF_COMPLEX = {
+    Op.ADD: tensor_function("add", "AddBackward0", lambda a, b, alpha, dtype: a + b.to(dtype) * alpha),
+    Op.SUB: tensor_function("sub", "SubBackward0", lambda a, b, alpha, dtype: a - b.to(dtype) * alpha)}
+
+
+def as_factor(value: Any, dtype: DType) -> tuple[Any, DType]:
+    """A number with which a Function multiplies elements of a dtype: beside complex ones it stays real if it is."""
+    dtype = dtype.part if dtype.kind == "c" and not isinstance(value, complex) else dtype
+    return stored(value, dtype), dtype
 
 
 def is_one(alpha: Any) -> bool:
@@ -308,8 +317,7 @@ def with_alpha(op: str, a: Tensor, b: Any, alpha: Any) -> Any:
     if isinstance(alpha, complex) and dtype.kind != "c":
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
     if dtype.kind == "c":
-        scaled = b.to(dtype) * alpha
-        return a + scaled if op == Op.ADD else a - scaled
+        return _SCALED_OF_COMPLEX[op]((a, b), (dtype,), (as_factor(alpha, dtype),))
     return _SCALED[op]((a, b), (), ((stored(alpha, dtype), dtype),))
 
 
@@ -335,6 +343,9 @@ def _plus_product(op: str) -> Callable[..., LazyBuffer]:
 
 _PLUS_PRODUCT = {Op.MUL: Function("addcmul", _plus_product(Op.MUL), "AddcmulBackward0"),
                  Op.DIV: Function("addcdiv", _plus_product(Op.DIV), "AddcdivBackward0")}
+_PLUS_PRODUCT_OF_COMPLEX = {
+    Op.MUL: tensor_function("addcmul", "AddcmulBackward0", lambda a, b, c, value, dtype: a + value * b.to(dtype) * c),
+    Op.DIV: tensor_function("addcdiv", "AddcdivBackward0", lambda a, b, c, value, dtype: a + value * b.to(dtype) / c)}
 
 
 def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor:
@@ -345,9 +356,7 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
     if isinstance(value, AnyTensor):
         value = value.item()
     if dtype.kind == "c":
-        read = [b] * c.requires_grad + [c] * (b.requires_grad or (op == Op.DIV and c.requires_grad))
-        scaled = value * b.to(dtype)
-        return watched(a + (scaled * c if op == Op.MUL else scaled / c), *read)
+        return _PLUS_PRODUCT_OF_COMPLEX[op]((a, b, c), (dtype,), (as_factor(value, dtype),))
     wide = accumulator(dtype)
     function = _PLUS_PRODUCT[op]
     if op == Op.DIV and c.dtype.kind not in "fc":  # PyTorch's formula writes value / c into a Tensor of c's type

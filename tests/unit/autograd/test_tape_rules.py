@@ -110,6 +110,17 @@ def test_what_pytorch_does_not_keep_is_not_used_up(op) -> None:
     assert x.grad is not None
 
 
+@pytest.mark.parametrize("op", [
+    lambda z: z.lerp(z, 0.25), lambda z: z.lerp(z, 0.75 + 1j), lambda z: z.add(z, alpha=2),
+    lambda z: z.sub(z, alpha=1j), lambda z: z.rsub(z, alpha=0.5)])
+def test_a_factor_beside_complex_numbers_is_not_used_up(op) -> None:
+    z = minigrad.tensor([1 + 2j, 3 - 1j], requires_grad=True)
+    y = op(z).sum().real
+    y.backward()
+    y.backward()
+    assert z.grad is not None
+
+
 @pytest.mark.parametrize(("op", "requires"), [
     (lambda x, y: x.amax(), [False]), (lambda x, y: x.aminmax()[0], [False]),
     (lambda x, y: x.clamp(y, y), [False, False]), (lambda x, y: minigrad.maximum(x, y), [False, False]),

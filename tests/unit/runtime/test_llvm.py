@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import minigrad
 from minigrad import config
 from minigrad.errors import CompileError
 from minigrad.runtime import llvm
@@ -157,6 +158,15 @@ define void @remainder(ptr %arrays, ptr %s, i64 %b, i64 %e) {
     x = np.array([-7.5])
     cpu.native([Step(program, (0,))], 1).run([x.ctypes.data])
     assert x[0] == -1.5
+
+
+def test_a_remainder_of_nan_is_nan_whatever_llvm_knows_of_the_operands():
+    """A number by 0 is infinite or NaN and so is never 0; LLVM concluded that a remainder by it is a number. Its pass
+    that combines instructions runs where the sign of a number is asked for, as it is in fmod()."""
+    a, b = minigrad.tensor([0.0, 1.0, -2.0, 0.5, 0.0]).double(), minigrad.tensor([2.0, 1.0, 3.0, -4.0, 0.5]).double()
+    for remainder in (minigrad.remainder, minigrad.fmod):
+        found = remainder(minigrad.zeros(5).double(), a.fmod(b) / 0.0)
+        assert found.isnan().tolist() == [True, True, False, False, True]
 
 
 def test_a_missing_function_is_an_error(cpu, add_text):
