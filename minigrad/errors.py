@@ -57,7 +57,11 @@ class IndexOutOfRange(IndexError):
 
 
 class OutOfMemoryError(MemoryError, RuntimeError):
-    """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError."""
+    """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError. ``output``: of a
+    run of which nothing was computed yet, the number of the output that there was no room for; one more than the last
+    stands for values on the way."""
+
+    output: int | None = None
 
 
 class ValueNeeded(MinigradError):

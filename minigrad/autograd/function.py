@@ -31,7 +31,7 @@ class FunctionNode(Node):
         self.edges = ()
         self.saved = ()
         self.kept = ()
-        self.extra = None
+        self.extra = self.call = None
         self.sequence = next_sequence()
         self._kept: tuple[Any, ...] | None = ()
         self._ahead: tuple[Any, ...] | None = None  # what ``save_for_forward`` kept, until ``jvp`` was called

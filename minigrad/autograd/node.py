@@ -17,7 +17,7 @@ from minigrad.autograd.watching import Kept, Watching
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import user_stack, warn_user
+from minigrad.graph.lines import Call, user_stack, warn_user
 from minigrad.runtime.locks import users_code
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
@@ -36,10 +36,10 @@ class Node(Watching):
     ``body`` is what the op computed, ``edges`` says where the gradient of each input goes; inputs beyond the edges are
     constants. ``saved`` are the residuals: the values of inputs and outputs that the backward of ``body`` reads (None
     once they were released). The node asks the engine to keep them. ``whole`` is that backward, from all outputs to all
-    inputs that have an edge.
+    inputs that have an edge. ``call``: where the op was called, if it was recorded for the first time.
     """
 
-    __slots__ = ("__weakref__", "extra", "sequence")
+    __slots__ = ("__weakref__", "call", "extra", "sequence")
 
     keeps: ClassVar[Keeps | None] = None
     """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
@@ -62,6 +62,7 @@ class Node(Watching):
         self.edges = edges
         self.kept: tuple[Kept, ...] = ()
         self.extra: Extra | None = None
+        self.call: Call | None = None
         self.sequence = next_sequence()
         pattern = []
         for e in edges:  # here and below: a loop costs less than a list comprehension

@@ -18,6 +18,7 @@ from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
 from minigrad.engine import kept, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import remember
 from minigrad.ops import Op
 from minigrad.runtime.locks import users_code
 
@@ -178,6 +179,10 @@ class Walk:
                 results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
         else:
             results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
+        if node.call is not None and not self.recorded:
+            for result in results:
+                if result.__class__ is LazyBuffer:
+                    remember(result, node.call)
         if nothing:
             results = self._nothing_of(node, results)
         self.visited.append(node)

@@ -102,6 +102,10 @@ class Executable:
         """Values that a run gives."""
         return len(self.recipe.outputs)
 
+    def results_in(self, output: int) -> list[int]:
+        """Which values lie in an output."""
+        return [i for i, place in enumerate(self.recipe.outputs) if place == (True, output)]
+
     @property
     def direct(self) -> Callable[..., Any] | None:
         """The native function that takes addresses (of leaves, outputs, arena, status) and numbers, where a short run
@@ -149,7 +153,8 @@ class Executable:
             elif recipe.checks:
                 status = allocate(8 * len(recipe.checks))
         except Exception as error:
-            raise memory_error(self.device.name, sum(recipe.output_bytes) + recipe.arena_bytes, error) from None
+            nbytes = sum(recipe.output_bytes) + recipe.arena_bytes
+            raise memory_error(self.device.name, nbytes, error, len(outputs)) from None
         if status is not None:
             status.copyin(np.zeros(len(recipe.checks), np.int64))
         addresses.append(arena.address if arena is not None else 0)

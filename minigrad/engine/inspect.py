@@ -1,5 +1,5 @@
 """Stage: realise. In: what the engine runs. Out: a record of it, for tests and for people who want to see fusion.
-Next: ``steps.py``."""
+Next: ``faults.py``."""
 
 from __future__ import annotations
 

@@ -19,15 +19,15 @@ from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, records
 from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, let_go, walk
-from minigrad.errors import IndexOutOfRange
+from minigrad.errors import CompileError, IndexOutOfRange, LaunchError, OutOfMemoryError
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
-from minigrad.graph.lines import calls_of, with_lines
+from minigrad.graph.lines import call_of, calls_of, name_lines, with_lines
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.device import get_device, memory_error
+from minigrad.runtime.device import get_device, in_host_memory, memory_error
 from minigrad.runtime.locks import computing, others_record
 
 plans = PlanCache()
@@ -138,35 +138,50 @@ def _run(pending: Pending) -> Any:
     seen = records
     start = perf_counter()
     executable: Any
-    executable, hit = plans.find(pending)
+    try:
+        executable, hit = plans.find(pending)
+    except (CompileError, LaunchError) as error:
+        _faults().place(error, pending)
+        raise
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
     details = None
     if executable.tier and any([record.asks(pending, executable) for record in seen]):
         details = _details().Details(pending, executable.recipe.free, executable.device)
-    if executable.overwrites:
-        made: list[Buffer] = []
-        _overwriting.append((pending, executable, made))
-        try:
-            with others_record:
-                buffers, seconds = executable.run(pending, level >= 2 or bool(seen), made)
-            _keep(pending, buffers)
-        except BaseException as error:
-            if not isinstance(error, IndexOutOfRange):
-                _settle()
-            raise
-        finally:
-            _overwriting.pop()
-    else:
-        with others_record:
-            buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
-        _keep(pending, buffers)
+    try:
+        seconds = _execute(pending, executable, level >= 2 or bool(seen))
+    except (OutOfMemoryError, LaunchError) as error:
+        _faults().place(error, pending, executable)
+        raise
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, pending.device):
             record.ran(pending, executable, hit, seconds, details)
     return executable
+
+
+def _execute(pending: Pending, executable: Any, timed: bool) -> list[float]:
+    """Run a graph by a plan and keep its results; the seconds of each kernel, if ``timed``."""
+    seconds: list[float]
+    if not executable.overwrites:
+        with others_record:
+            buffers, seconds = executable.run(pending, timed)
+        _keep(pending, buffers)
+        return seconds
+    made: list[Buffer] = []
+    _overwriting.append((pending, executable, made))
+    try:
+        with others_record:
+            buffers, seconds = executable.run(pending, timed, made)
+        _keep(pending, buffers)
+    except BaseException as error:
+        if not isinstance(error, IndexOutOfRange):
+            _settle()
+        raise
+    finally:
+        _overwriting.pop()
+    return seconds
 
 
 def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
@@ -203,6 +218,14 @@ def _debug() -> ModuleType:
 
 
 @cache
+def _faults() -> ModuleType:
+    """What finds the lines for an error is loaded at the first."""
+    from minigrad.engine import faults
+
+    return faults
+
+
+@cache
 def _details() -> ModuleType:
     """What ``inspect`` shows is loaded when somebody inspects."""
     from minigrad.engine import details
@@ -213,22 +236,31 @@ def _details() -> ModuleType:
 def _run_host_nodes(pending: Pending, watch: list[Run] | None) -> None:
     """Run the HOST and COPY nodes of a graph, each after what it reads."""
     for node in pending.host:
-        if node.buffer is not None:
-            continue
-        realise(node.srcs, watch)
-        if node.op == Op.OUTPUT:
-            kept = node.srcs[0].value[node.arg - 1]
-            kept.buffer.add_view(node)
-            node.realised(kept.buffer)
-            continue
-        if node.op == Op.COPY:
-            buffer = _on_device(node.srcs[0], node.device)
-            if buffer is node.srcs[0].buffer:
-                buffer.add_view(node)
-            node.realised(buffer)
-            continue
-        first, *node.value = by_host(node, [to_numpy(s) for s in node.srcs])
-        node.realised(first.buffer)
+        if node.buffer is None:
+            realise(node.srcs, watch)
+            try:
+                _run_host_node(node)
+            except OutOfMemoryError as error:
+                call = call_of(node)
+                name_lines(error, [] if call is None else [call[0]])
+                raise
+
+
+def _run_host_node(node: LazyBuffer) -> None:
+    """Run one, whose sources have values."""
+    if node.op == Op.OUTPUT:
+        kept = node.srcs[0].value[node.arg - 1]
+        kept.buffer.add_view(node)
+        node.realised(kept.buffer)
+        return
+    if node.op == Op.COPY:
+        buffer = _on_device(node.srcs[0], node.device)
+        if buffer is node.srcs[0].buffer:
+            buffer.add_view(node)
+        node.realised(buffer)
+        return
+    first, *node.value = by_host(node, [to_numpy(s) for s in node.srcs])
+    node.realised(first.buffer)
 
 
 def by_host(node: LazyBuffer, arrays: Sequence[np.ndarray], call: Any = None) -> list[LazyBuffer]:
@@ -268,7 +300,12 @@ def _on_device(source: LazyBuffer, name: str) -> Buffer:
 
 def _run_reference(pending: Pending) -> None:
     """The NUMPY device: op by op."""
-    arrays = evaluate(pending.results, to_numpy)
+    try:
+        with in_host_memory():
+            arrays = evaluate(pending.results, to_numpy)
+    except OutOfMemoryError as error:
+        _faults().place(error, pending)
+        raise
     for node, array in zip(pending.results, arrays, strict=True):
         node.realised(leaf_from_numpy(array, node.dtype, node.device).buffer)
     let_go(pending)

@@ -87,12 +87,13 @@ class Following:
         """Calls that index have their lines, as all calls have."""
         return lambda trace: mode.enabled
 
-    def _noting(self, plain: Callable[..., None]) -> Any:
+    def _noting(self, plain: Callable[..., Entry | None]) -> Any:
         """A call that may be followed next time: its line."""
-        def note(trace: Trace, key: Any, *parts: Any) -> None:
-            plain(trace, key, *parts)
+        def note(trace: Trace, key: Any, *parts: Any) -> Entry | None:
+            known: Entry | None = plain(trace, key, *parts)
             if trace.path:
                 self._lines.setdefault(trace.entry, key[2][1])
+            return known
 
         return note
 

@@ -285,7 +285,7 @@ class RowsInput(Node):
     __slots__ = ("outer",)
 
     def __init__(self, level: Level, edge: Edge) -> None:
-        self.edges, self.saved, self.extra, self.kept = (), (), None, ()
+        self.edges, self.saved, self.extra, self.call, self.kept = (), (), None, None, ()
         self.sequence = next_sequence()
         self.outer = level, edge
 
@@ -311,7 +311,7 @@ class RowsBackward(Node):
         self.ends = _ends(sources, nodes, level)
         self.edges = tuple([_outer(e, level) for e in self.ends])
         self.specs = [(r._shape(), r.dtype, r._pending().device) for r in results]
-        self.extra = None
+        self.extra = self.call = None
         self.kept = tuple(level.kept_outside(nodes, dict(zip([t._storage for t in inner], results, strict=True))))
         saved = []
         for lazy in _residuals(nodes):

@@ -67,10 +67,11 @@ class LazyBuffer:
     memory is not used again as early as it could be), never too low.
     """
 
-    __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "origin", "owners", "readers",
-                 "shape", "srcs", "value")
+    __slots__ = ("__weakref__", "arg", "buffer", "call", "device", "dtype", "offset", "op", "origin", "owners",
+                 "readers", "shape", "srcs", "value")
 
     value: Any  # of a SCALAR; of a HOST that has run, its other results
+    call: Any  # of a call's result, where that was made, if it is known (``lines.py``)
     origin: Any  # where the program made it, if somebody wanted to know then (``origins.py``)
 
     def __init__(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, shape: tuple[int, ...], dtype: DType,

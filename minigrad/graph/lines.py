@@ -1,15 +1,15 @@
-"""Stage: recording. In: calls that read or write where index tensors say. Out: the lines of the user's program that
-made them, which the error of a run names in which an index is out of range.
+"""Stage: recording. In: calls, when they are recorded for the first time. Out: the lines of the user's program that
+made them, which the error of a run names: the run may come long after.
 Next: ``origins.py``."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Self
-from weakref import WeakKeyDictionary
 
 from minigrad.errors import IndexOutOfRange
 from minigrad.graph.function import Subgraph
@@ -21,12 +21,17 @@ Line = tuple[str, int]
 Call = tuple[Line, Subgraph]
 """A line, and what was called there."""
 
-_made: WeakKeyDictionary[LazyBuffer, Call] = WeakKeyDictionary()
+_ROOT = __file__.removesuffix(os.path.join("graph", "lines.py"))
+_our_files: set[str] = set()
+"""Files in which only minigrad's code is, of those that have been asked about: a look into a set is the faster way."""
 
 
 def user_line() -> Line | None:
     """The line that is being run outside minigrad."""
-    return Place.here(2).line
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (frame.f_code.co_filename in _our_files or _is_ours(frame)):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
 class Place:
@@ -86,19 +91,38 @@ def _is_ours(frame: FrameType) -> bool:
     What minigrad has written and compiled has no name."""
     spec = frame.f_globals.get("__spec__")
     name = frame.f_globals.get("__name__", "minigrad") if spec is None else spec.name
-    return name.partition(".")[0] == "minigrad"
+    ours: bool = name.partition(".")[0] == "minigrad"
+    file = frame.f_code.co_filename
+    if ours and file.startswith(_ROOT):
+        _our_files.add(file)
+    return ours
 
 
-def remember(outputs: Sequence[LazyBuffer], line: Line | None, body: Subgraph) -> None:
-    """Remember the line of a call with these outputs, as long as somebody holds them."""
-    if line is not None:
-        for node in outputs:
-            _made[node] = line, body
+def remember(node: LazyBuffer, call: Call) -> None:
+    """Note of a value in which call it was made; not of one that the call merely hands on.
+
+    >>> from minigrad.dtype import float32
+    >>> x = LazyBuffer.const(1.0, float32, (3,), "CPU").unary("EXP")
+    >>> remember(x, (("net.py", 7), Subgraph("exp", [], [x])))
+    >>> call_of(x)[0]
+    ('net.py', 7)
+    """
+    if node.srcs and getattr(node, "call", None) is None:
+        node.call = call
+
+
+recorders: list[Callable[[], None]] = []
+"""Those that know calls which they have not noted, to save time; an error asks them to do that."""
+
+
+def call_of(node: LazyBuffer) -> Call | None:
+    """The call in which a value was made, if that is known."""
+    return getattr(node, "call", None)
 
 
 def calls_of(wanted: Sequence[LazyBuffer]) -> list[Call]:
     """The calls that index, of those from which these values come, and what each computes."""
-    return [_made[node] for node in toposort(wanted) if node in _made]
+    return [call for node in toposort(wanted) if (call := call_of(node)) is not None and call[1].indexed]
 
 
 def with_lines(error: IndexOutOfRange, calls: Sequence[Call]) -> IndexOutOfRange:
@@ -110,5 +134,26 @@ def with_lines(error: IndexOutOfRange, calls: Sequence[Call]) -> IndexOutOfRange
     lines = dict.fromkeys(right or [line for line, _ in calls])
     if not lines:
         return error
-    text = " or ".join([f'File "{file}", line {number}' for file, number in lines])
-    return IndexOutOfRange(f"{error}, recorded at {text}", error.shape, True)
+    return IndexOutOfRange(f"{error}, recorded at {said(lines)}", error.shape, True)
+
+
+def name_lines(error: Exception, lines: Sequence[Line]) -> None:
+    """Add lines to an error's message, unless it has some. They are those of the run that failed, but for equal calls
+    that another line has made since: whoever follows calls does not ask for their lines.
+
+    >>> error = MemoryError("no room")
+    >>> name_lines(error, [("net.py", 7)])
+    >>> error
+    MemoryError('no room, first recorded at File "net.py", line 7')
+    """
+    if lines and "recorded at File" not in str(error):
+        error.args = f"{error.args[0]}, first recorded at {said(lines)}", *error.args[1:]
+
+
+def said(lines: Iterable[Line]) -> str:
+    """Lines as Python's tracebacks name them.
+
+    >>> said([("net.py", 7), ("net.py", 9)])
+    'File "net.py", line 7 or File "net.py", line 9'
+    """
+    return " or ".join([f'File "{file}", line {number}' for file, number in lines])

@@ -13,7 +13,7 @@ from minigrad.autograd.node import is_open
 from minigrad.engine import Run, realise
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import calls_of
+from minigrad.graph.lines import call_of, calls_of
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
@@ -273,6 +273,7 @@ class Recording:
         program.sources = [self._source(leaf) for leaf in pending.leaves]
         program.taken = len(pending.leaves)
         program.dead = [i for i, d in enumerate(pending.dead) if d]
+        program.made = [call_of(result) for result in pending.results]
         constants = self.numbers
         if executable.tier == 0:
             first = len(constants)

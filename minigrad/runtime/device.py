@@ -322,11 +322,13 @@ def _read_plugins() -> None:
     _names.clear()
 
 
-def memory_error(device: str, nbytes: int, error: Exception) -> Exception:
-    """What to raise when a device's ``allocate`` raised ``error``: its own ``OutOfMemoryError`` says enough."""
-    if isinstance(error, OutOfMemoryError):
-        return error
-    return OutOfMemoryError(f"device {device} cannot allocate {nbytes} bytes: {type(error).__name__}: {error}")
+def memory_error(device: str, nbytes: int, error: Exception, output: int | None = None) -> OutOfMemoryError:
+    """What to raise when a device's ``allocate`` raised ``error``: its own ``OutOfMemoryError`` says enough.
+    ``output``: see there."""
+    if not isinstance(error, OutOfMemoryError):
+        error = OutOfMemoryError(f"device {device} cannot allocate {nbytes} bytes: {type(error).__name__}: {error}")
+    error.output = output
+    return error
 
 
 @contextmanager

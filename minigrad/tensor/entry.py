@@ -48,9 +48,9 @@ class Entry:
     its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
     ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
     are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid. ``line``:
-    where in the user's program a call that indexes was last recorded; ``place``: where one was last made that came
-    after this call. ``through``: the leaves, up to here, through
-    which a gradient would go on to what they were made from."""
+    where in the user's program the call was first recorded, or, if it indexes, last; ``place``: where one that indexes
+    was last made after this call. ``through``: the leaves, up to here, through which a gradient would go on to what
+    they were made from."""
 
     __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "line", "next", "node",
                  "numbers", "operands", "others", "place", "points", "specs", "through", "unpaid", "view")

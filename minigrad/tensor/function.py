@@ -18,13 +18,13 @@ from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import Line, Place, remember, user_line
+from minigrad.graph.lines import Call, Line, Place, remember, user_line
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import AnyTensor, made
 from minigrad.tensor.body import Body, ByType
 from minigrad.tensor.entry import Entry
-from minigrad.tensor.replay import FOLLOW, OFF, Trace, several, thread
+from minigrad.tensor.replay import FOLLOW, MOST_NOTED, OFF, Trace, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
 
 if TYPE_CHECKING:
@@ -121,20 +121,22 @@ class Function:
             values.append(LazyBuffer.const(value, dtype, (), values[0].device))
         body = self.body.at(values, static)
         results = recorded(self.node, body, tensors, values)
-        line = None
-        if body.indexed:
-            line = user_line()
-            if type(self) is Function:
-                self.__class__ = Indexing
-                if trace.state != OFF and key[2] is mode.enabled:
-                    key[2] = from_here(trace)
-            remember([r._read() for r in results], line, body)
+        line = user_line() if body.indexed else None
+        if line is not None and type(self) is Function:
+            self.__class__ = Indexing
+            if trace.state != OFF and key[2] is mode.enabled:
+                key[2] = from_here(trace)
         if trace.state == OFF:
             trace.hold(results)
+            if line is None and (thread.noted < MOST_NOTED or trace.capture is not None or mode.anomaly):
+                thread.noted += 1
+                line = user_line()
         else:
-            trace.note(key, Entry(body, self.node), results, values[len(tensors):])
-            if line is not None:
-                trace.entry.line = line
+            entry = trace.note(key, Entry(body, self.node), results, values[len(tensors):])
+            if entry is not None and (line is not None or entry.line is None):
+                entry.line = line = line or user_line()
+        if line is not None:
+            made_at(results, (line, body))
         return results
 
 
@@ -208,6 +210,15 @@ def _require(function: Function, tensors: Sequence[Any]) -> None:
     for t in tensors:
         if not isinstance(t, AnyTensor):
             raise TypeError(f"{function}(): expected Tensors as operands, not {type(t).__name__}") from None
+
+
+def made_at(results: Sequence[Tensor], call: Call) -> None:
+    """Note in which call these Tensors were made, for errors of runs, also of those of their gradients."""
+    for r in results:
+        if r._view is None:
+            remember(r._storage.lazy, call)
+        if type(r._edge) is tuple:
+            r._edge[0].call = call
 
 
 def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer]) -> list[Tensor]:

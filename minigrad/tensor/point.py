@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.dtype import DType
 from minigrad.engine import by_host, leaf_from_numpy, run_again, to_numpy
-from minigrad.errors import IndexOutOfRange
+from minigrad.errors import IndexOutOfRange, OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
@@ -69,7 +69,7 @@ class Point:
                                      for slot in self.dead])
 
     def run(self, trace: Trace) -> list[Any] | None:
-        """The results' buffers; None if a leaf is not in memory, or an index is out of range."""
+        """The results' buffers; None if a leaf is not in memory, an index is out of range, or there is no room."""
         buffers: list[Any] = []
         addresses: list[int] = []
         values = trace.values
@@ -91,8 +91,15 @@ class Point:
             numbers.append(trace.numbers[x] if what == NUMBER else number_of(values[x]) if what == VALUE else x)
         try:
             return run_again(executable, buffers, addresses, numbers, self.device)
-        except IndexOutOfRange:  # nothing has changed: what is recorded fails again, and says where
-            return None
+        except (IndexOutOfRange, OutOfMemoryError) as error:
+            if not nothing_ran(error):
+                raise
+            return None  # what is recorded fails again, and says where
+
+
+def nothing_ran(error: Exception) -> bool:
+    """Whether a run with this error has changed nothing."""
+    return not isinstance(error, OutOfMemoryError) or error.output is not None
 
 
 def _value_at(trace: Trace, at: Where) -> LazyBuffer | None:

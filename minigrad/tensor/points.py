@@ -13,7 +13,7 @@ from minigrad.autograd.backward import run as run_backward
 from minigrad.autograd.backward import run_grad
 from minigrad.autograd.protocol import Front
 from minigrad.engine import Run, graphs_are_shown, realise
-from minigrad.errors import IndexOutOfRange
+from minigrad.errors import IndexOutOfRange, OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
@@ -28,6 +28,7 @@ from minigrad.tensor.point import (
     VALUE,
     Point,
     fill,
+    nothing_ran,
 )
 from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, several, thread
@@ -54,8 +55,8 @@ def _find(trace: Trace, place: Any) -> Point | None:
 
 
 def _again(kind: str, asked: Any) -> bool:
-    """Have a function that was written for a place of this kind do it all; False if there is none, or if an index is
-    out of range. Nothing has changed then: what is recorded fails again, and says where."""
+    """Have a function that was written for a place of this kind do it all; False if there is none, if an index is out
+    of range, or if there is no room. Nothing has changed then: what is recorded fails again, and says where."""
     trace = thread.trace
     if trace.state != FOLLOW:
         return False
@@ -64,8 +65,9 @@ def _again(kind: str, asked: Any) -> bool:
             again = point.again
             if again is not None and place[0] == kind and again(trace, asked):
                 return True
-    except IndexOutOfRange:
-        pass
+    except (IndexOutOfRange, OutOfMemoryError) as error:
+        if not nothing_ran(error):
+            raise
     return False
 
 

@@ -26,6 +26,7 @@ from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.engine import records
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import recorders, remember
 from minigrad.tensor.entry import NOTHING, Entry, operands_of
 from minigrad.tensor.looks import Spec, look_at, specs_of
 
@@ -37,6 +38,10 @@ OFF, FOLLOW, RECORD = 0, 1, 2
 MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
+
+MOST_NOTED = 10_000
+"""Calls of a thread that are recorded while its trace is off, and have their lines noted for errors: that takes a
+microsecond of six, which the first steps of a program can spare, but not all steps of one that cannot be followed."""
 
 ROUNDS = 16
 """How often a program begins something new before it is worth compiled code."""
@@ -228,8 +233,9 @@ class Trace:
         return None if self.specs[slot] is None else self.holders[slot]()
 
     def note(self, key: list[Any], entry: Entry, results: Sequence[Tensor], constants: Sequence[LazyBuffer] = (),
-             ) -> None:
-        """Remember a call that was recorded, its results and the nodes of its numbers."""
+             ) -> Entry | None:
+        """Remember a call that was recorded, its results and the nodes of its numbers: the call's entry, from the first
+        time that it was recorded; None if the trace is off now."""
         if constants:
             self.keep(constants)
         last, values, path = self.entry, self.values, self.path
@@ -237,16 +243,16 @@ class Trace:
         begin = last.first + len(last.specs)  # the slot of the first operand that was new
         if self.asked is not key or self.asked_slots != (begin, first):
             self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
-            return
+            return None
         known = None if last.next is None else last.after(key)
         if known is None:
             if len(path) >= thread.most_calls:
                 thread.most_calls = FEWER_CALLS
                 self.stop("")
-                return
+                return None
             if not last.add(key, entry):
                 self.stop("")
-                return
+                return None
             entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), first
             entry.operands = operands_of(key[3:len(key) - len(constants)], begin)
             entry.specs = specs_of(entry.view, results)
@@ -262,6 +268,7 @@ class Trace:
             values.append(t._read())
             self.holders.append(ref(t))
             self.specs.append(spec)
+        return known
 
     def _passed(self, operands: Sequence[int]) -> tuple[int, ...]:
         """The operands of a call on the tape that lie there themselves, and are no results of this trace."""
@@ -438,7 +445,7 @@ class _Thread(threading.local):
         self.root = Entry()
         self.roots = {"value": self.root, "backward": Entry(), "update": Entry()}
         self.most_calls = MOST_CALLS
-        self.rounds = 0
+        self.rounds = self.noted = 0
         self.begin()
 
     def begin(self, after: str = "value") -> None:
@@ -464,4 +471,17 @@ class _Thread(threading.local):
 
 
 thread = _Thread()
+
+
+def note_calls() -> None:
+    """Note in which calls the results of this thread's trace were made."""
+    trace = thread.trace
+    for entry in trace.path:
+        if entry.line is not None and entry.body is not None:
+            for value in trace.values[entry.first:entry.first + len(entry.specs)]:
+                if value is not None:
+                    remember(value, (entry.line, entry.body))
+
+
+recorders.append(note_calls)
 Front.watch = staticmethod(lambda: thread.watch())

@@ -10,11 +10,10 @@ from weakref import ref
 
 from minigrad.autograd.mode import mode
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import remember
 from minigrad.tensor.aliases import plain_alias, plain_view
 from minigrad.tensor.base import made
 from minigrad.tensor.entry import PUT, WRITE, Entry
-from minigrad.tensor.function import recorded
+from minigrad.tensor.function import made_at, recorded
 from minigrad.tensor.replay import Trace
 from minigrad.tensor.storage import Writes
 
@@ -66,7 +65,7 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
     given = [_known(tensors[s], values[i]) for i, s in enumerate(operands)]
     results = recorded(entry.node, body, given, values)
     if entry.line is not None:
-        remember([r._read() for r in results], entry.line, body)
+        made_at(results, (entry.line, body))
     if trace.released:
         for result in results:
             if result._edge is not None:

@@ -241,7 +241,8 @@ class CheckpointFunctionBackward(Node):
     runs = True
 
     def __init__(self, part: _Part, edges: tuple[Edge, ...], expected: list[Any], inner: list[bool]) -> None:
-        self.edges, self.saved, self.kept, self.extra, self.sequence = edges, (), (), None, next_sequence()
+        self.edges, self.saved, self.kept, self.sequence = edges, (), (), next_sequence()
+        self.extra = self.call = None
         self.part: _Part | None = part
         self.expected, self.inner = expected, inner
 

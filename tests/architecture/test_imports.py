@@ -60,7 +60,7 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
 LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.tier0"),
     "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
-    "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details"),
+    "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details", "minigrad.engine.faults"),
     "minigrad.engine.build": ("minigrad.engine.beam",),
     "minigrad.engine.steps": ("minigrad.lower.steps",),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),

@@ -154,6 +154,10 @@ class DirectProgram:
         """Values that a run gives."""
         return len(self.output_numbers)
 
+    def results_in(self, output: int) -> list[int]:
+        """Which values lie in an output."""
+        return [i for i, number in enumerate(self.output_numbers) if number == output]
+
     @property
     def native_calls(self) -> int:
         """Calls into native code that a run makes."""
@@ -219,11 +223,14 @@ class DirectProgram:
                timed: bool = False) -> tuple[list[Buffer], list[float]]:
         """As ``run``, without the graph: where the leaves begin, and the constants and run-time numbers."""
         allocate = self.device.allocate
+        outputs: list[Buffer] = []
         try:
-            outputs = [allocate(n) for n in self.output_bytes]
+            for nbytes in self.output_bytes:
+                outputs.append(allocate(nbytes))
             arena = allocate(self.arena_bytes)  # its smallest block costs nothing
         except Exception as error:
-            raise memory_error(self.device.name, sum(self.output_bytes) + self.arena_bytes, error) from None
+            nbytes = sum(self.output_bytes) + self.arena_bytes
+            raise memory_error(self.device.name, nbytes, error, len(outputs)) from None
         addresses = [_address(self.pool), _address(self.iota), _address(self.status)]
         addresses += leaf_addresses
         addresses += [x.address for x in outputs]
