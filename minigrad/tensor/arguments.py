@@ -1,12 +1,13 @@
 """Stage: front. In: a call that failed with an AttributeError or KeyError. Out: PyTorch's TypeError, if an argument was
-to blame. Arguments are looked at only after a failure, so that calls that succeed pay nothing.
+to blame. Arguments are looked at only after a failure, so that calls that succeed pay nothing; but for those that are
+to be True or False, with which no call would fail.
 Next: ``overrides.py``."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -20,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 KINDS: dict[str, tuple[type, str]] = {
     "Tensor": (AnyTensor, "Tensor"), "DType": (DType, "torch.dtype"),
     "Generator": (Generator, "torch.Generator"),
-    "Layout": (Layout, "torch.layout")}
+    "Layout": (Layout, "torch.layout"), "bool": (bool, "bool")}
 """Of an annotation the class, and what messages call it."""
 
 UNEXPECTED = (AttributeError, KeyError)
@@ -56,6 +57,53 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
     if any([getattr(error, "obj", error) is value for value in _with_items((*given, *kwargs.values()))]):
         return no_overload(name, *given, **kwargs)
     return error
+
+
+def has_flags(function: Callable[..., Any]) -> bool:
+    """Whether the function may have parameters that are to be True or False."""
+    return not _FLAGS.isdisjoint(inspect.unwrap(function).__annotations__.values())
+
+
+_FLAGS = frozenset(("bool", "bool | None"))
+
+
+@cache
+def _flags_of(function: Callable[..., Any]) -> tuple[int, dict[str, tuple[int, bool]]]:
+    """The parameters of a function that are to be True or False, each with its place, and whether it may be None; and
+    the first of these places, a large number for those that are given by name alone."""
+    plain = inspect.unwrap(function)
+    code, never = plain.__code__, 1 << 30
+    names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    flags = {name: (place if place < code.co_argcount else never,
+                    plain.__annotations__[name] != "bool" or name in _MAY_BE_NONE)
+             for place, name in enumerate(names) if plain.__annotations__.get(name) in _FLAGS}
+    return min([place for place, _ in flags.values()], default=never), flags
+
+
+_MAY_BE_NONE = ("requires_grad", "pin_memory")
+"""Flags that PyTorch lets be None, which stands for False, whatever function they are of."""
+
+
+def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], of_method: bool) -> None:
+    """``TypeError``, in PyTorch's words, for an argument that is to be True or False and is neither.
+
+    >>> import minigrad
+    >>> minigrad.ones(2, 3).sum(0, 1)
+    Traceback (most recent call last):
+    TypeError: sum(): argument 'keepdim' (position 2) must be bool, not int
+    """
+    first, flags = _flags_of(function)
+    if not kwargs and len(args) <= first:
+        return
+    for name, (place, optional) in flags.items():
+        if place < len(args):
+            value, where = args[place], f" (position {place + (not of_method)})"
+        else:
+            value, where = kwargs.get(name, False), ""
+        if type(value) is not bool and not (value is None and optional):
+            kind = type(value)  # NumPy's is called bool, too
+            raise TypeError(f"{inspect.unwrap(function).__name__}(): argument '{name}'{where} must be bool, not "
+                            f"{'numpy.' * (kind.__module__ == 'numpy')}{kind.__name__}")
 
 
 def no_overload(name: str, *args: Any, **kwargs: Any) -> TypeError:
@@ -129,10 +177,14 @@ def _with_items(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def explained(function: F, of_method: bool = False) -> F:
-    """The function, whose AttributeErrors become PyTorch's TypeErrors where an argument is to blame."""
+    """The function, whose AttributeErrors become PyTorch's TypeErrors where an argument is to blame, and which takes
+    only True and False where it asks for them."""
+    flags = has_flags(function)
 
     @wraps(function)
     def tried(*args: Any, **kwargs: Any) -> Any:
+        if flags:
+            check_flags(function, args, kwargs, of_method)
         try:
             return function(*args, **kwargs)
         except UNEXPECTED as error:

@@ -15,6 +15,7 @@ from minigrad.dtype import DType, int64, promote
 from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import warn_user
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
@@ -24,8 +25,8 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.joining import stack
-from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import converted, is_number
+from minigrad.tensor.movement import shape_argument, size_argument
+from minigrad.tensor.operands import converted, is_number, whole_number
 from minigrad.tensor.promotion import (
     WITH_CLASSES,
     dtype_argument,
@@ -188,9 +189,11 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     tensor([[1, 2],
             [3, 4]])
     """
+    if isinstance(data, AnyTensor):
+        warn_user("To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                  "sourceTensor.detach().clone().requires_grad_(True), rather than tensor(sourceTensor).")
+        device = data.device if device is None else device
     array, dtype = array_of(data, dtype)
-    if device is None and isinstance(data, AnyTensor):
-        device = data.device
     result = make(leaf_from_numpy(array, dtype, resolve(device)))
     return result.requires_grad_() if requires_grad else result
 
@@ -301,7 +304,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
     """
     if isinstance(fill_value, AnyTensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
-    shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
+    shape = size_argument("full", size, 1)
     return _constant(fill_value, shape, dtype or number_dtype(fill_value), resolve(device), requires_grad)
 
 
@@ -326,10 +329,11 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     tensor([[1., 0.],
             [0., 1.]])
     """
-    for name, size in (("n", n), ("m", n if m is None else m)):
+    shape = whole_number("eye", "n", n, 1), whole_number("eye", "m", n if m is None else m, 2)
+    for name, size in zip("nm", shape, strict=True):
         if size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
-    result = _EYE((), ((n, n if m is None else m), dtype or get_default_dtype(), resolve(device)))
+    result = _EYE((), (shape, dtype or get_default_dtype(), resolve(device)))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -390,8 +394,10 @@ def _legacy(*args: Any, dtype: DType | None = None, device: Any = None) -> Tenso
     dtype = get_default_dtype() if dtype is None else dtype
     if not isinstance(dtype, DType):
         raise TypeError(f"Tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
-    if len(args) == 1 and not isinstance(args[0], int | np.integer):
+    if len(args) == 1 and (isinstance(args[0], bool) or not isinstance(args[0], int | np.integer)):
         data = args[0]
+        if data is None or isinstance(data, bool | float | complex | dict):
+            raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
         if isinstance(data, tuple) and type(data) is not tuple and hasattr(data, "numel"):
             return _constant(0, tuple(data), dtype, resolve(device), False)
         if isinstance(data, AnyTensor):

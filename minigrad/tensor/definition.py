@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from minigrad.autograd.mode import enable_grad, mode, no_grad
 from minigrad.autograd.protocol import Front
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.arguments import UNEXPECTED, blamed, explained
+from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, explained, has_flags
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_overlap
 from minigrad.tensor.history import unseen_by_tape
@@ -166,6 +166,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
     def attach(made: F) -> F:
         name = names[0]
         made = real_gradients(numpy_names(made)) if real else numpy_names(made)
+        flags = has_flags(made)
 
         @wraps(made)
         def function(*args: Any, **kwargs: Any) -> Any:
@@ -177,6 +178,8 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
                 if kwargs:
                     args = spelled(name, args, kwargs)
                     check_dtype(name, kwargs)
+                if flags:
+                    check_flags(made, args, kwargs, False)
                 require_tensor(args[0] if args else None, name, "input", 1)
                 if "out" in kwargs:
                     return call_into(kwargs.pop("out"), made, args, kwargs)

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.lapack.host import Gradients, host_function, is_complex, with_values
+from minigrad.tensor.operands import whole_number
 from minigrad.tensor.promotion import get_default_dtype, type_name
 
 if TYPE_CHECKING:
@@ -133,19 +134,13 @@ def _points(size: int) -> int:
     return size
 
 
-def _length(n: Any, name: str) -> Any:
-    if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__")):
-        raise TypeError(f"{name}(): argument 'n' must be int, not {type(n).__name__}")
-    return n
-
-
 # --- along one dimension
 
 
 def _one(x: Tensor, to_complex: bool, n: Any, dim: int, norm: str | None,
          name: str) -> tuple[Tensor, int, str, int | None]:
     """The checked arguments of a transform along one dimension: the signal, promoted, the dimension, the norm, n."""
-    n = _length(n, name)
+    n = n if n is None else whole_number(name, "n", n)
     x, at = promoted(x, to_complex), dimension(dim, x)
     return x, at, _norm(norm), n
 
@@ -159,7 +154,7 @@ def c2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, nam
 
 def r2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:
     """``rfft``, and ``ihfft`` if not ``forward``: the conjugate, scaled as the way back."""
-    n = _length(n, name)
+    n = n if n is None else whole_number(name, "n", n)
     if is_complex(x):
         raise RuntimeError(f"{name.removeprefix('fft_')} expects a real input tensor, but got {type_name(x.dtype)}")
     x, at, mode, n = _one(x, False, n, dim, norm, name)

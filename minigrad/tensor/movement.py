@@ -14,6 +14,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type
@@ -323,15 +324,19 @@ class Movement:
     # --- dimensions of size 1
 
     @both("squeeze")
-    def squeeze(self: Tensor, dim: Any = None) -> Tensor:
+    def squeeze(self: Tensor, *dims: Any, dim: Any = None) -> Tensor:
         """Without dimensions of size 1, all or those named; a view."""
         shape, strides = self._shape(), strides_of(self)
-        dims = range(len(shape)) if dim is None else [
+        if dims and dim is not None:
+            raise no_overload("squeeze", *dims, dim=dim)
+        if dims:
+            dim = dims[0] if len(dims) == 1 else dims
+        axes = range(len(shape)) if dim is None else [
             dim_index(d, len(shape)) for d in (dim if isinstance(dim, tuple | list) else (dim,))]
-        for d in dims:
-            if dim is not None and dims.count(d) > 1:
-                raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
-        kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
+        for axis in axes:
+            if dim is not None and axes.count(axis) > 1:
+                raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+        kept = [i for i, s in enumerate(shape) if s != 1 or i not in axes]
         new = tuple([shape[i] for i in kept])
         return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
                          "SqueezeBackward0" if dim is None else "SqueezeBackward1")

@@ -277,6 +277,20 @@ class MixedFunction(Function):
         return self(tuple(tensors), (dtype, tuple(order)), tuple(numbers))
 
 
+def whole_number(name: str, argument: str, value: Any, position: int | None = None) -> int:
+    """The whole number that an argument of a function is, which stands at a position, or is given by name.
+    ``TypeError`` for others.
+
+    >>> whole_number("eye", "n", 2.0, 1)
+    Traceback (most recent call last):
+    TypeError: eye(): argument 'n' (position 1) must be int, not float
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        where = "" if position is None else f" (position {position})"
+        raise TypeError(f"{name}(): argument '{argument}'{where} must be int, not {type(value).__name__}")
+    return index(value)
+
+
 def dim_index(dim: Any, dims: int) -> int:
     """A dimension as 0 … dims-1; ``IndexError`` in PyTorch's words. A 0-d tensor counts as having one.
 

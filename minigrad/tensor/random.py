@@ -27,7 +27,7 @@ from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
 from minigrad.tensor.movement import shape_argument, size_argument
-from minigrad.tensor.operands import broadcast_shapes, not_for_complex
+from minigrad.tensor.operands import broadcast_shapes, not_for_complex, whole_number
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, get_default_dtype, type_name
 from minigrad.tensor.size import resolve
@@ -260,7 +260,8 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Gene
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    shape, begin, end = size_argument("randint", size, position), int(low), int(high)
+    shape = size_argument("randint", size, position)
+    begin, end = whole_number("randint", "low", low, 1), whole_number("randint", "high", high, position - 1)
     _check_bounds(begin, end, dtype or int64)
     return _made(lambda g: g.randint(begin, end, shape), generator, dtype or int64, device, requires_grad)
 
@@ -283,7 +284,7 @@ _WHOLE = {"float16": 2**11 + 1, "float32": 2**24 + 1, "float64": 2**53 + 1}
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
     """0 … n-1 in random order. ``RuntimeError`` for more numbers than the dtype holds."""
-    kind = dtype or int64
+    kind, n = dtype or int64, whole_number("randperm", "n", n, 1)
     if kind.kind not in "iuf":
         raise NotImplementedError(f"\"randperm\" not implemented for '{type_name(kind)}'")
     if kind.kind == "f" and n > (most := _WHOLE.get(kind.name, n)):

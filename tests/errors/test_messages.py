@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 
 import numpy as np
 import pytest
@@ -310,6 +311,21 @@ t.rand(2, dtype=t.int64) ⇒ NotImplementedError: "check_uniform_bounds" not imp
 t.bernoulli(t.tensor([2.0])) ⇒ RuntimeError: Expected p_in >= 0 && p_in <= 1 to be true, but got false.
 t.multinomial(t.tensor([-1.0]), 1) ⇒ RuntimeError: probability tensor contains either `inf`, `nan` or element < 0
 t.randperm(-1) ⇒ RuntimeError: n must be non-negative, got -1
+t.ones(2, 3).sum(0, 1) ⇒ TypeError: sum(): argument 'keepdim' (position 2) must be bool, not int
+t.sum(t.ones(2, 3), 0, 1) ⇒ TypeError: sum(): argument 'keepdim' (position 3) must be bool, not int
+t.ones(2, 3).amax(0, keepdim=1) ⇒ TypeError: amax(): argument 'keepdim' must be bool, not int
+t.ones(2, 3).argmax(0, np.True_) ⇒ TypeError: argmax(): argument 'keepdim' (position 2) must be bool, not numpy.bool
+t.ones(2).topk(1, 0, None) ⇒ TypeError: topk(): argument 'largest' (position 3) must be bool, not NoneType
+t.ones(2).requires_grad_('a') ⇒ TypeError: requires_grad_(): argument 'requires_grad' (position 1) must be bool, not str
+t.zeros(2, requires_grad=1) ⇒ TypeError: zeros(): argument 'requires_grad' must be bool, not int
+t.Tensor(2.5) ⇒ TypeError: new(): data must be a sequence (got float)
+t.LongTensor(True) ⇒ TypeError: new(): data must be a sequence (got bool)
+t.full(2, 1.0) ⇒ TypeError: full(): argument 'size' (position 1) must be tuple of ints, not int
+t.randint(3.5, (2,)) ⇒ TypeError: randint(): argument 'high' (position 1) must be int, not float
+t.randperm(2.5) ⇒ TypeError: randperm(): argument 'n' (position 1) must be int, not float
+t.eye(2.0) ⇒ TypeError: eye(): argument 'n' (position 1) must be int, not float
+t.ones(1, 2, 1).squeeze(0, 0) ⇒ RuntimeError: dim 0 appears multiple times in the list of dims
+t.ones(1, 2, 1).squeeze(0, dim=2) ⇒ TypeError: squeeze() received an invalid combination of arguments
 """
 
 
@@ -321,3 +337,21 @@ def test_error(row: str) -> None:
         exec(program, {"t": minigrad, "np": np})
     assert str(caught.value).startswith(words)
     assert (minigrad.ones(2) + 1).tolist() == [2, 2]
+
+
+def test_flags_that_may_be_none() -> None:
+    """``requires_grad`` of what makes Tensors; and those whose default is None."""
+    assert not minigrad.zeros(2, requires_grad=None).requires_grad
+    assert minigrad.ones(2, 3).std(0, None).shape == (3,)
+
+
+def test_a_tensor_of_a_tensor_warns() -> None:
+    """As PyTorch does, at the caller's line; ``as_tensor`` does not."""
+    x = minigrad.ones(2)
+    with pytest.warns(UserWarning, match="To copy construct from a tensor") as caught:
+        assert minigrad.tensor(x).tolist() == [1, 1]
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        minigrad.as_tensor(x, minigrad.float64)
+        minigrad.tensor([x[0], x[1]])
