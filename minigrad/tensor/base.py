@@ -22,7 +22,7 @@ from minigrad.tensor.entry import PUT, Entry
 from minigrad.tensor.history import COPY_IN_PART, COPY_SLICES, FILL, view_edge
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, thread
-from minigrad.tensor.size import Size, device, shown_device
+from minigrad.tensor.size import Size, device, shown_device, size_of
 from minigrad.tensor.storage import INFERENCE, Storage, _unsettled, moved, settle, snapshot, tracing
 from minigrad.tensor.view import View
 
@@ -81,7 +81,7 @@ class TensorBase:
     @property
     def shape(self) -> Size:
         """The sizes of all dimensions."""
-        return Size(self._shape())
+        return size_of(self._shape())
 
     @property
     def ndim(self) -> int:

@@ -4,8 +4,10 @@ Next: ``layouts.py``."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from math import prod
+from operator import index
 from typing import Any, SupportsIndex, overload
 
 from minigrad import config
@@ -18,9 +20,23 @@ class Size(tuple[int, ...]):
 
     >>> Size([2, 3]), Size([2, 3]).numel(), Size([2, 3])[1:]
     (minigrad.Size([2, 3]), 6, minigrad.Size([3]))
+    >>> Size([2, 3.0])
+    Traceback (most recent call last):
+    TypeError: Size() takes an iterable of 'int' (item 1 is 'float')
     """
 
     __slots__ = ()
+
+    def __new__(cls, sizes: Iterable[Any] = ()) -> Size:
+        """The sizes, whole numbers of any kind."""
+        whole: list[int] = []
+        for size in sizes:
+            try:
+                whole.append(index(size))
+            except TypeError:
+                raise TypeError(f"Size() takes an iterable of 'int' (item {len(whole)} is '{type(size).__name__}')"
+                                ) from None
+        return tuple.__new__(cls, whole)
 
     def __repr__(self) -> str:
         return shown(f"Size([{', '.join(map(str, self))}])")
@@ -39,21 +55,25 @@ class Size(tuple[int, ...]):
 
     def __getitem__(self, at: Any) -> Any:
         item = tuple.__getitem__(self, at)
-        return Size(item) if type(at) is slice else item
+        return size_of(item) if type(at) is slice else item
 
     def __add__(self, other: Any) -> Size:
-        return Size(tuple.__add__(self, tuple(other)))
+        return size_of(tuple.__add__(self, Size(other)))
 
     def __radd__(self, other: Any) -> Size:
-        return Size(tuple(other) + tuple(self))
+        return size_of(tuple.__add__(Size(other), self))
 
     def __mul__(self, times: Any) -> Size:
-        return Size(tuple.__mul__(self, times))
+        return size_of(tuple.__mul__(self, times))
 
     __rmul__ = __mul__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Size, (tuple(self),))
+
+
+size_of: Callable[[tuple[int, ...]], Size] = partial(tuple.__new__, Size)
+"""The Size of a shape that is known to be one."""
 
 
 class device:
