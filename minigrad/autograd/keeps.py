@@ -53,7 +53,7 @@ _INDEXES = tuple(range(1, 9))
 _OF_SEVERAL: dict[str, Keeps] = {
     "AddBackward0": ((), ()), "SubBackward0": ((), ()), "RsubBackward0": ((), ()),
     **{f"{name}Backward0": ((), (2,), (1,)) for name in ("Addmm", "Addmv", "Addbmm", "Baddbmm", "Addr", "Addcmul")},
-    "AddcdivBackward0": ((), (2,), (1, 2)), "FmodBackward0": ((),), "FmodBackward1": ((), (0, 1)),
+    "AddcdivBackward0": ((2,), (2,), (1, 2)), "FmodBackward0": ((),), "FmodBackward1": ((), (0, 1)),
     "RemainderBackward0": ((),), "MulBackward0": _EACH_OTHER, "DivBackward0": ((1,), (0, 1)),
     "DivBackward2": ((1,), (0, 1)),
     "MmBackward0": _EACH_OTHER, "BmmBackward0": _EACH_OTHER, "MvBackward0": _EACH_OTHER, "DotBackward0": _EACH_OTHER,

@@ -15,7 +15,7 @@ from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.inplace import check_expands
 from minigrad.tensor.linalg import product
-from minigrad.tensor.operands import fit, one_device, require_tensor, result_dtype
+from minigrad.tensor.operands import fit, in_parts, of_parts, one_device, require_tensor, result_dtype
 from minigrad.tensor.operators import is_one
 from minigrad.tensor.promotion import c_name, can_cast, number, type_name, with_number
 
@@ -43,7 +43,9 @@ def _added(*given: Any) -> LazyBuffer:
     wide = accumulator(dtype)
     made = _multiplied(name, a.cast(dtype).cast(wide), b.cast(dtype).cast(wide))
     times, plus = (Op.AND, Op.OR) if dtype is bool_ else (Op.MUL, Op.ADD)
-    factors = iter([n.copy_to(made.device).expand(made.shape) for n in numbers])
+    size = 2 if dtype.kind == "c" else 1
+    factors = iter([of_parts(numbers[i:i + size]).copy_to(made.device).expand(made.shape)
+                    for i in range(0, len(numbers), size)])
     old = None
     if beta != "0":
         old = fit(fit(input, dtype, made.shape), wide, made.shape)
@@ -77,11 +79,7 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
             static.append("1")
         else:
             static.append("number")
-            numbers.append((number(factor, wide), wide))
-    if dtype.kind == "c":
-        made = {"addr": a.outer, "addmv": a.mv, "addmm": a.mm}.get(name, a.bmm)(b)
-        made = made.sum(0) if name == "addbmm" else made
-        return alpha * made if beta == 0 else beta * input + alpha * made
+            numbers += in_parts(number(factor, wide), wide)
     return _OPS[name]((input, a, b), (name, dtype, *static), numbers)
 
 

@@ -25,8 +25,10 @@ from minigrad.tensor.operands import (
     broadcast_shapes,
     checked,
     fit,
+    in_parts,
     is_number,
     not_for,
+    of_parts,
     on_one_device,
     require_tensor,
     result_dtype,
@@ -38,7 +40,6 @@ from minigrad.tensor.operators import (
     Remainder,
     Subtraction,
     Wide,
-    as_factor,
     as_operand,
     as_tensor,
     check_subtraction,
@@ -165,8 +166,10 @@ def _lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     return _near(start, end, weight).where(weight.abs() < 0.5, end - (end - start) * (1 - weight))
 
 
-def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, share: LazyBuffer, near: bool) -> LazyBuffer:
-    """``share``: how much of the way from the nearer end to the other."""
+def _lerp_by_number(*given: Any) -> LazyBuffer:
+    """From ``start`` or ``end``, which is nearer, a ``share`` of the way to the other."""
+    start, end, *parts, near = given
+    share = of_parts(parts)
     dtype, (start, end) = start.dtype, on_one_device((start, end))
     shape = broadcast_shapes(start.shape, end.shape)
     one, other = [fit(v, share.dtype, shape) for v in ((start, end) if near else (end, start))]
@@ -174,14 +177,8 @@ def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, share: LazyBuffer, near:
     return one.binary(Op.ADD, way).cast(dtype)
 
 
-def _lerp_of_complex(start: Tensor, end: Tensor, share: Tensor, near: bool) -> Tensor:
-    """As ``_lerp_by_number``."""
-    return _near(start, end, share) if near else _near(end, start, share)
-
-
-_LERP, _LERP_BY_NUMBER, _LERP_OF_COMPLEX = (
-    tensor_function("lerp", "LerpBackward1", _lerp), Function("lerp", _lerp_by_number, "LerpBackward0"),
-    tensor_function("lerp", "LerpBackward0", _lerp_of_complex))
+_LERP, _LERP_BY_NUMBER = tensor_function("lerp", "LerpBackward1", _lerp), Function(
+    "lerp", _lerp_by_number, "LerpBackward0")
 
 
 class Elementwise:
@@ -443,8 +440,8 @@ class Elementwise:
                 dtype = result_dtype((self, end, weight))
                 self, end, weight = self.to(dtype), end.to(dtype), weight.to(dtype)
             return _LERP((self, end, weight))
-        near, function = abs(weight) < 0.5, _LERP_OF_COMPLEX if self.dtype.kind == "c" else _LERP_BY_NUMBER
-        return function((self, end), (near,), (as_factor(weight if near else 1 - weight, accumulator(self.dtype)),))
+        wide, near = accumulator(self.dtype), abs(weight) < 0.5
+        return _LERP_BY_NUMBER((self, end), (near,), in_parts(stored(weight if near else 1 - weight, wide), wide))
 
     lerp_ = in_place(lerp)
 

@@ -166,11 +166,14 @@ def in_parts(value: Any, dtype: DType) -> list[tuple[Any, DType]]:
     return [(value.real, dtype.part), (value.imag, dtype.part)]
 
 
+def of_parts(parts: Sequence[LazyBuffer]) -> LazyBuffer:
+    """The number that ``in_parts`` gave as operands."""
+    return parts[0] if len(parts) == 1 else parts[0].with_imag(parts[1])
+
+
 def operand_at(values: Sequence[LazyBuffer], position: Any) -> LazyBuffer:
     """The value at a position, or the complex number whose parts are at two."""
-    if isinstance(position, tuple):
-        return values[position[0]].with_imag(values[position[1]])
-    return values[position]
+    return of_parts([values[i] for i in position]) if isinstance(position, tuple) else values[position]
 
 
 def require_tracked(x: Any, dtype: DType) -> None:

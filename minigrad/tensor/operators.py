@@ -15,13 +15,14 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.elements import known
-from minigrad.tensor.function import Function, refusing, tensor_function
+from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.operands import (
     BOOL_SUBTRACTION,
     broadcast_shapes,
     fit,
     in_parts,
     is_number,
+    of_parts,
     on_one_device,
     require_tensor,
     result_dtype,
@@ -269,13 +270,13 @@ def fitting(value: Any, dtype: DType) -> Any:
 def _scaled(op: str) -> Callable[..., LazyBuffer]:
     """``a op alpha * b``, which halves round once."""
 
-    def compute(a: LazyBuffer, b: LazyBuffer, alpha: LazyBuffer) -> LazyBuffer:
+    def compute(a: LazyBuffer, b: LazyBuffer, *alpha: LazyBuffer) -> LazyBuffer:
         a, b = fitted(a, b, False)
-        alpha = alpha.copy_to(a.device).expand(a.shape)
+        factor = of_parts(alpha).copy_to(a.device).expand(a.shape)
         if a.dtype is bool_:
-            return a.binary(Op.OR, b.binary(Op.AND, alpha))
+            return a.binary(Op.OR, b.binary(Op.AND, factor))
         wide = accumulator(a.dtype)
-        scaled = b.cast(wide).binary(Op.MUL, alpha.cast(wide))
+        scaled = b.cast(wide).binary(Op.MUL, factor.cast(wide))
         return a.cast(wide).binary(op, scaled).cast(a.dtype)
 
     return compute
@@ -283,15 +284,6 @@ def _scaled(op: str) -> Callable[..., LazyBuffer]:
 
 _SCALED = {Op.ADD: Function("add", _scaled(Op.ADD), "AddBackward0"),
            Op.SUB: Function("sub", _scaled(Op.SUB), "SubBackward0")}
-_SCALED_OF_COMPLEX = {
-    Op.ADD: tensor_function("add", "AddBackward0", lambda a, b, alpha, dtype: a + b.to(dtype) * alpha),
-    Op.SUB: tensor_function("sub", "SubBackward0", lambda a, b, alpha, dtype: a - b.to(dtype) * alpha)}
-
-
-def as_factor(value: Any, dtype: DType) -> tuple[Any, DType]:
-    """A number with which a Function multiplies elements of a dtype: beside complex ones it stays real if it is."""
-    dtype = dtype.part if dtype.kind == "c" and not isinstance(value, complex) else dtype
-    return stored(value, dtype), dtype
 
 
 def is_one(alpha: Any) -> bool:
@@ -316,9 +308,7 @@ def with_alpha(op: str, a: Tensor, b: Any, alpha: Any) -> Any:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if isinstance(alpha, complex) and dtype.kind != "c":
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
-    if dtype.kind == "c":
-        return _SCALED_OF_COMPLEX[op]((a, b), (dtype,), (as_factor(alpha, dtype),))
-    return _SCALED[op]((a, b), (), ((stored(alpha, dtype), dtype),))
+    return _SCALED[op]((a, b), (), in_parts(stored(alpha, dtype), dtype))
 
 
 def as_tensor(value: Any, beside: Tensor) -> Tensor:
@@ -330,12 +320,13 @@ def as_tensor(value: Any, beside: Tensor) -> Tensor:
 def _plus_product(op: str) -> Callable[..., LazyBuffer]:
     """``a + (value * b) op c``, which halves round once."""
 
-    def compute(a: LazyBuffer, b: LazyBuffer, c: LazyBuffer, value: LazyBuffer, dtype: DType) -> LazyBuffer:
-        *operands, value = on_one_device((a, b, c, value))
-        shape = broadcast_shapes(*[v.shape for v in operands])
+    def compute(*given: Any) -> LazyBuffer:
+        *operands, dtype = given
+        a, b, c, *value = on_one_device(operands)
+        shape = broadcast_shapes(a.shape, b.shape, c.shape)
         wide = accumulator(dtype)
-        a, b, c = [fit(fit(v, dtype, shape), wide, shape) for v in operands]
-        product = value.expand(shape).binary(Op.MUL, b).binary(op, c)
+        a, b, c = [fit(fit(v, dtype, shape), wide, shape) for v in (a, b, c)]
+        product = of_parts(value).expand(shape).binary(Op.MUL, b).binary(op, c)
         return a.binary(Op.ADD, product).cast(dtype)
 
     return compute
@@ -343,9 +334,6 @@ def _plus_product(op: str) -> Callable[..., LazyBuffer]:
 
 _PLUS_PRODUCT = {Op.MUL: Function("addcmul", _plus_product(Op.MUL), "AddcmulBackward0"),
                  Op.DIV: Function("addcdiv", _plus_product(Op.DIV), "AddcdivBackward0")}
-_PLUS_PRODUCT_OF_COMPLEX = {
-    Op.MUL: tensor_function("addcmul", "AddcmulBackward0", lambda a, b, c, value, dtype: a + value * b.to(dtype) * c),
-    Op.DIV: tensor_function("addcdiv", "AddcdivBackward0", lambda a, b, c, value, dtype: a + value * b.to(dtype) / c)}
 
 
 def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor:
@@ -355,14 +343,12 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
         raise NotImplementedError(f"\"addcmul_cpu_out\" not implemented for '{type_name(dtype)}'")
     if isinstance(value, AnyTensor):
         value = value.item()
-    if dtype.kind == "c":
-        return _PLUS_PRODUCT_OF_COMPLEX[op]((a, b, c), (dtype,), (as_factor(value, dtype),))
     wide = accumulator(dtype)
     function = _PLUS_PRODUCT[op]
     if op == Op.DIV and c.dtype.kind not in "fc":  # PyTorch's formula writes value / c into a Tensor of c's type
         function = refusing(function, ((1, f"result type {type_name(get_default_dtype())} can't be cast to the desired "
                                            f"output type {type_name(c.dtype)}"),))
-    return function((a, b, c), (dtype,), ((stored(value, wide), wide),))
+    return function((a, b, c), (dtype,), in_parts(stored(value, wide), wide))
 
 
 def with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:

@@ -58,6 +58,9 @@ x=t.ones(2,3,requires_grad=True); y=x[0]*x[1]; x.data=t.ones(2,3)*3; y.sum().bac
 x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
+x=t.ones(2,requires_grad=True)*1j; r=t.add(x, x, alpha=2).grad_fn.name(), x.sub(x, alpha=2j).grad_fn.name()
+x=t.ones(2,requires_grad=True)*1j; r=t.addcmul(x, x, x).grad_fn.name(), x.lerp(x, 0.25).grad_fn.name()
+x=t.ones(2,requires_grad=True)*1j; r=t.addcdiv(x, x, x).grad_fn.name(), t.addr(x.outer(x), x, x).grad_fn.name()
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(y, x); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(x, y); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True)*2j; y=t.ones(2)*2j; y.addcmul_(x, x); y.sum().abs().backward()
@@ -448,7 +451,10 @@ F.mish(a) F.hardswish(a) F.softshrink(a) F.prelu(a,c) t.einsum('ij,kj->ik',a,b) 
 t.tril(a) a.unbind()[0]*1 a.split(2)[0]*1 a.index_fill(0,i[0],2.) a.index_add(0,i[0],b) a.put(i,b) a.put(i,b,True)
 t.select_scatter(a,c,0,0) t.slice_scatter(a,b) t.diagonal_scatter(a,c) t.dist(a,b) a.index_put((i[0],),b) a[i[0]]*1
 t.special.zeta(2.,a) t.linalg.solve_triangular(a,b,upper=True) a.pinverse() t.linalg.slogdet(a)[1] t.angle(a)
-t.matmul(c,a)
+t.matmul(c,a) t.addcdiv(a,b,c) t.add(a.cfloat(),b,alpha=2).real t.sub(a,b.cfloat(),alpha=2j).real
+t.lerp(a.cfloat(),b.cfloat(),.3).real t.lerp(a.cfloat(),b.cfloat(),.3+1j).real t.addcmul(a.cfloat(),b,c,value=2).real
+t.addcdiv(a.cfloat(),b,c).real t.addmv(c.cfloat(),a.cfloat(),d.cfloat(),beta=2).real
+t.addmm(b.cfloat(),a.cfloat(),b.cfloat(),alpha=2j).real t.addr(a.cfloat(),c.cfloat(),d.cfloat(),alpha=2).real
 """
 
 
