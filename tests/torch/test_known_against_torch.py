@@ -428,6 +428,19 @@ def test_a_slope_of_a_slope_is_told_from_a_wrong_one(name: str, call: str, x: li
     assert kind_of(Program(lines), torch, Other()) == ""
 
 
+def test_the_slope_of_the_slope_of_lgamma_is_that_of_digamma() -> None:
+    """It is infinite at the poles. The mistake adds a square, by which the slope at 1.5 does not change."""
+    class Other(Wrong):
+        def __getattr__(self, asked: str) -> Any:
+            return (lambda t: minigrad.lgamma(t) + 1e-3 * (t - 1.5) ** 2) if asked == "lgamma" else getattr(
+                minigrad, asked)
+
+    lines = ["v1 = L.tensor([-2.0, 1.5], dtype=L.float64).requires_grad_()",
+             "v2 = L.func.grad(lambda t: (L.lgamma(t)).sum())(v1)", "v2.backward(L.tensor([0.0, 1.0], dtype=L.float64))"]
+    assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program(lines), torch, Other()) == ""
+
+
 def test_the_kernel_of_one_element_is_the_reference() -> None:
     """That of many has another slope of logit() at -0.0."""
     program = Program(["v1 = L.tensor([[-0.0, 0.5] * 32], dtype=L.bfloat16).requires_grad_()",

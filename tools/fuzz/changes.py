@@ -115,7 +115,7 @@ KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
-                       r"(digamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
+                       r"(digamma|lgamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
 WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")

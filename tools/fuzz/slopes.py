@@ -19,18 +19,37 @@ class Slopes:
         library = self.library
         if not x.is_floating_point():
             return library.digamma(x)
+        slope, plain = self._trigamma(x)
+        endless = slope.isinf()
+        moved = (x - x.detach()).masked_fill(plain, 0)  # it is 0, and so is its root, whose slope is infinite
+        curve = library.polygamma(2, x.detach().double()).to(x.dtype)
+        bent = moved * moved * curve.masked_fill(plain | endless, 0) / 2
+        moved = library.where(endless, moved.masked_fill(~endless, 1).sqrt(),
+                              moved * slope.masked_fill(endless, 0) + bent)
+        return library.where(plain, library.digamma(x.masked_fill(~plain, 1)), library.digamma(x.detach()) + moved)
+
+    def lgamma(self, x: Any) -> Any:
+        """Its slope's slope is that of ``digamma``."""
+        library = self.library
+        whole = library.lgamma(x)
+        if not x.is_floating_point():
+            return whole
+        slope, plain = self._trigamma(x)
+        endless = slope.isinf() & ~plain
+        moved = (x - x.detach()).masked_fill(plain, 0)
+        off = slope.double() - library.polygamma(1, x.detach().double())
+        bent = moved * moved * off.masked_fill(plain | endless, 0).to(x.dtype) / 2
+        return whole + library.where(endless, moved.masked_fill(~endless, 1) ** 1.5, bent)
+
+    def _trigamma(self, x: Any) -> tuple[Any, Any]:
+        """The slope of digamma(), and where it is left as it is."""
+        library = self.library
         at, one = x.detach().double(), library.ones((), dtype=library.float64)
         turned = library.special.zeta(one * 2, 1 - at)
         slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
                               (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
         pole = (at == at.round()) & (at < 0) & at.isfinite()
-        slope = slope.masked_fill(pole, math.inf).to(x.dtype)
-        plain, endless = (x == 0) | ~x.isfinite(), slope.isinf()
-        moved = (x - x.detach()).masked_fill(plain, 0)  # it is 0, and so is its root, whose slope is infinite
-        bent = moved * moved * library.polygamma(2, at).to(x.dtype).masked_fill(plain | endless, 0) / 2
-        moved = library.where(endless, moved.masked_fill(~endless, 1).sqrt(),
-                              moved * slope.masked_fill(endless, 0) + bent)
-        return library.where(plain, library.digamma(x.masked_fill(~plain, 1)), library.digamma(x.detach()) + moved)
+        return slope.masked_fill(pole, math.inf).to(x.dtype), (x == 0) | ~x.isfinite()
 
     def log_ndtr(self, x: Any) -> Any:
         """Far below 0 by a formula whose slope cancels no digits: it is -x - 1 / x."""
