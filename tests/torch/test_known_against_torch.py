@@ -214,6 +214,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v2 = L.atan2(v1, L.tensor([2.65, 3.141], dtype=L.bfloat16))", "v2.sum().abs().backward()")),
     ("what PyTorch's kernels disagree about", ("v1 = L.tensor([3.4e38, 1e38, 0.25])", "v2 = L.sinc(v1)")),
     ("what PyTorch's kernels disagree about", (
+        "v1 = L.ones(64) * float('inf')", "v2 = L.nn.functional.gelu(v1)",
+        "v3 = L.tensor([[1e20, 1.0], [3.0, 0.5]])", "v4 = L.nn.functional.cosine_similarity(v3, v3, dim=0)")),
+    ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-0.0, 0.0, 2.75, float('inf'), -1.5], dtype=L.float64).requires_grad_()", "v2 = v1.cumprod(0)",
         "v3 = L.autograd.grad(v2.sum().abs(), v1, create_graph=True, allow_unused=True)[0]")),
     ("conjugates are copies", (
@@ -436,7 +439,8 @@ def test_the_slope_of_the_slope_of_lgamma_is_that_of_digamma() -> None:
                 minigrad, asked)
 
     lines = ["v1 = L.tensor([-2.0, 1.5], dtype=L.float64).requires_grad_()",
-             "v2 = L.func.grad(lambda t: (L.lgamma(t)).sum())(v1)", "v2.backward(L.tensor([0.0, 1.0], dtype=L.float64))"]
+             "v2 = L.func.grad(lambda t: (L.lgamma(t)).sum())(v1)",
+             "v2.backward(L.tensor([0.0, 1.0], dtype=L.float64))"]
     assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
     assert kind_of(Program(lines), torch, Other()) == ""
 

@@ -112,7 +112,7 @@ class Slopes:
         def unit(t: Any) -> Any:
             zero = (t == 0).all(dim, keepdim=True)
             size = library.linalg.vector_norm(t.masked_fill(zero, 1), 2, dim, True).masked_fill(zero, 0)
-            return t / (size + (size.clamp_min(1e-8) - size).detach())
+            return t / (size + (1e-8 - size).clamp_min(0).detach())
 
         return (unit(x) * unit(y)).sum(dim)
 
