@@ -63,13 +63,15 @@ class Failure:
         return [value for value in self.before().values() if isinstance(value, self.reference.Tensor)]
 
 
-def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
+def depends(failure: Failure, changes: tuple[Change, ...], others: tuple[Change, ...] = ()) -> bool:
     """Whether the reference's own result differs wherever ours does, if one of its runs is changed, and ours lies
-    among what its runs give."""
+    among what its runs give. ``others`` are tried if by the first ``changes`` it does not differ everywhere."""
     wrong, ours = failure.mismatch.wrong, failure.mismatch.ours
     covered: Any = np.zeros(() if wrong is None else wrong.shape, dtype=bool)
     found = []
-    for change in changes:
+    for number, change in enumerate((*changes, *others)):
+        if number == len(changes) and wrong is not None and covered[wrong].all():
+            break
         moved = _moved(failure, change)
         if moved is None:
             continue
@@ -80,26 +82,31 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
     if wrong is None or ours is None:
         return False
     if not covered[wrong].all():
-        return _began_small(failure, changes)
+        return _began_small(failure, changes, others)
     usual = failure.theirs()[0]
     name, _, gradient = failure.mismatch.place.partition(".")
     found.append(numbers(usual[name].grad if gradient else usual[name]))
     parts = (np.real, np.imag) if ours.dtype.kind == "c" else (np.asarray,)
     return all([_lies_among(part(ours)[wrong], np.stack([part(f)[wrong] for f in found])) for part in parts]) or (
-        _began_small(failure, changes))
+        _began_small(failure, changes, others))
 
 
-def _began_small(failure: Failure, changes: tuple[Change, ...]) -> bool:
-    """Whether all that differs after the first round in which something does depends on the same: where each round
-    magnifies what the round before has left, the runs have no digit in common in the end."""
+def began(failure: Failure) -> list[Failure]:
+    """All that differs after the first round in which something does; nothing if that is the last one."""
     for rounds in range(1, failure.program.rounds):
         shorter = replace(failure.program, rounds=rounds)
         differing = compare_all(shorter, failure.reference, failure.library, failure.changes)
         if differing:
             runs: dict[tuple[Change, ...], tuple[dict[str, Any], list[str]]] = {}
-            return all([m.wrong is not None and depends(
-                replace(failure, program=shorter, mismatch=m, runs=runs), changes) for m in differing])
-    return False
+            return [replace(failure, program=shorter, mismatch=m, runs=runs) for m in differing]
+    return []
+
+
+def _began_small(failure: Failure, changes: tuple[Change, ...], others: tuple[Change, ...]) -> bool:
+    """Whether all that began to differ depends on the same: where each round magnifies what the round before has left,
+    the runs have no digit in common in the end."""
+    first = began(failure)
+    return bool(first) and all([f.mismatch.wrong is not None and depends(f, changes, others) for f in first])
 
 
 WIDTHS = 8.0

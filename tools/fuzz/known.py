@@ -29,7 +29,7 @@ from tools.fuzz.changes import (
     UNWRITTEN,
     WITHOUT_GAPS,
 )
-from tools.fuzz.failure import CHANGED, WAYS, Failure, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.failure import CHANGED, WAYS, Failure, began, depends, is_of_another_way, is_of_our_operands
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
@@ -146,11 +146,13 @@ def _shaking(k: int) -> Change:
     return Change(lambda line: CANCELS.sub(rf"shaken(\g<0>, {k})", line))
 
 
-def _apart(t: Any, unit: float) -> None:
-    """Elements become a bit smaller and larger by turns: what is equal, or cancels, does so no longer."""
-    turns = t.new_ones(t.numel())
-    turns[1::2] = -1
-    t.mul_(1 + 4 * unit * turns.reshape(t.shape))
+def _apart(bit: int, sign: int) -> Change:
+    """Elements become a bit smaller or larger, as a bit of their number says: what is equal is so no longer."""
+    def move(t: Any, unit: float) -> None:
+        turns = 1 - 2 * (np.arange(t.numel()).reshape(tuple(t.shape)) >> bit & 1)
+        t.mul_(1 + 4 * unit * sign * t.new_tensor(turns))
+
+    return _moving(move)
 
 
 ROUNDINGS = (
@@ -158,8 +160,9 @@ ROUNDINGS = (
     _moving(lambda t, unit: t.mul_(1 - 4 * unit)), _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
     _moving(lambda t, unit: t.mul_(t.abs() > 4 * unit)),
     _moving(lambda t, unit: t.masked_fill_(t.abs() <= 4096 * unit, 0.0)),
-    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), _moving(_apart),
-    *[_shaking(k) for k in range(12)])
+    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), _apart(0, 1), *[_shaking(k) for k in range(12)])
+TIES = tuple([_apart(bit, sign) for bit in range(11) for sign in (1, -1)])
+"""Of any two elements one becomes larger than the other: their numbers differ in some bit."""
 
 
 def _with_parts(real: float, imag: float) -> Change:
@@ -238,15 +241,20 @@ def _is_half_here(failure: Failure) -> bool:
 
 SUMS = re.compile(r"(v\d+|\(v\d+ \* v\d+\.detach\(\)\))\.sum\(\)\.abs\(\)")
 SIGNS = [Change(lambda line, sign=sign: SUMS.sub(rf"settled(\1, {sign}).abs()", line))  # type: ignore[misc]
-         for sign in (0, 1, -1)]
+         for number in (0, 1, -1) for sign in (f"{number}", f"{number} if last else None")]
 
 
 def _is_of_a_sign(failure: Failure) -> bool:
     """Nothing differs in this place if a sum with which a backward begins, of which roundings are all that is left, has
-    another sign."""
-    return failure.mismatch.raised is None and bool(SUMS.search(str(failure.program))) and any(
-        all([other.place != failure.mismatch.place for other in compare_all(
-            failure.program, failure.reference, failure.library, (*failure.changes, sign))]) for sign in SIGNS)
+    another sign, in all rounds or the last; or that is so of all that began to differ."""
+    def depends_on_signs(failure: Failure) -> bool:
+        return failure.mismatch.raised is None and any(
+            all([other.place != failure.mismatch.place for other in compare_all(
+                failure.program, failure.reference, failure.library, (*failure.changes, sign))]) for sign in SIGNS)
+
+    if failure.mismatch.raised is not None or not SUMS.search(str(failure.program)):
+        return False
+    return depends_on_signs(failure) or (bool(first := began(failure)) and all(map(depends_on_signs, first)))
 
 
 def _is_repeated(failure: Failure) -> bool:
@@ -482,5 +490,5 @@ KNOWN: tuple[Known, ...] = (
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or if a sum that cancels has another sign, or it is ours if the step is made from what stood here.",
-          lambda failure: _is_of_a_sign(failure) or depends(failure, ROUNDINGS) or is_of_our_operands(failure)),
+          lambda failure: _is_of_a_sign(failure) or depends(failure, ROUNDINGS, TIES) or is_of_our_operands(failure)),
 )

@@ -176,9 +176,9 @@ def _shaken(library: Any, x: Any, k: int) -> Any:
 
 
 def _settled(library: Any, x: Any, sign: int) -> Any:
-    """The sum of all elements; of real ones that cancel, with this sign."""
+    """The sum of all elements; of real ones that cancel, with this sign, unless that is None."""
     total = x.sum()
-    if not total.is_floating_point():
+    if sign is None or not total.is_floating_point():
         return total
     unit = library.finfo(library.float64 if total.dtype == library.float64 else library.float32).eps
     cancels = total.detach().abs() <= 16 * unit * x.detach().abs().sum()
