@@ -341,6 +341,20 @@ def test_a_step_from_what_stood_here_is_told_from_a_wrong_one() -> None:
     assert kind_of(Program(through_a_view), torch, Wrong()) == ""
 
 
+@pytest.mark.parametrize("part", ["v2[:1]", "v2.expand(3, 2)"])
+def test_a_base_that_a_view_has_left_is_told_from_a_wrong_gradient(part: str) -> None:
+    """In PyTorch what is written to the view reaches the gradient of the base, or backward raises."""
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x + (x - x.detach())) if name == "exp" else getattr(minigrad, name)
+
+    lines = ["v1 = L.tensor([1.0, 2.0]).requires_grad_()", "v2 = v1 * v1", f"v3 = {part}", "v3.data = v3.data * 2",
+             "v3.mul_(2)", "v2.sum().backward()"]
+    assert kind_of(Program(lines), torch, minigrad) == "gradients that lead nowhere"
+    assert kind_of(Program([*lines[:3], *lines[4:]]), torch, minigrad) in (None, "memory that overlaps")
+    assert kind_of(Program([*lines[:2], "v4 = L.exp(v2)", *lines[2:5], "v4.sum().backward()"]), torch, Other()) == ""
+
+
 def test_a_view_that_leads_nowhere_is_told_from_a_wrong_value() -> None:
     """PyTorch refuses the statement, too, and would not if the view were one that requires no gradient."""
     lines = ["v1 = L.ones(2, requires_grad=True)", "with L.no_grad(): v2 = v1[:1]", "v2.div_(v1)"]
@@ -493,6 +507,19 @@ def test_what_rounds_magnify_is_told_from_a_mistake() -> None:
              "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)", "v1.grad = None"]
     assert kind_of(Program(lines, rounds=22), torch, minigrad) == "a step after a rounding"
     assert kind_of(Program([*lines, "v3 = L.neg(v1)"], rounds=22), torch, Wrong()) == ""
+
+
+def test_a_backward_from_a_lost_history_is_told_from_one_from_nothing() -> None:
+    class Losing(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x.detach().exp()) if name == "exp" else getattr(minigrad, name)
+
+    nothing = ["v1 = L.zeros((3, 0)).requires_grad_()", "v2 = L.func.grad(lambda t: (t.cummax(1)[0]).sum())(v1)",
+               "v2.sum().abs().backward()"]
+    assert kind_of(Program(nothing), torch, minigrad) == "gradients that lead nowhere"
+    assert kind_of(Program(nothing, jit=True), torch, minigrad) == "gradients that lead nowhere"
+    lost = ["v1 = L.ones(2, 3).requires_grad_()", "v2 = L.exp(v1)", "v2.sum().abs().backward()"]
+    assert kind_of(Program(lost), torch, Losing()) == ""
 
 
 def test_a_lost_history_is_told_from_one_that_leads_nowhere() -> None:

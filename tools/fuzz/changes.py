@@ -1,6 +1,6 @@
 """Stage: tests. In: a statement of the reference's run, or what it makes. Out: the same as it would be if the reference
 did what is done here: copies in place of conjugates, results in row-major order, other kernels of its own.
-Next: ``known.py``."""
+Next: ``histories.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tools.fuzz.failure import shared
+from tools.fuzz.failure import GUARD, shared
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import Change, has_gradient, step
 from tools.fuzz.ties import by_place
@@ -60,6 +60,16 @@ def _as_views(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Ca
     return back
 
 
+def _alone(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """A view whose data is replaced is none any longer, but keeps its history."""
+    found, guard = REPLACED.match(line), GUARD.match(line)
+    view: Any = None if found is None else variables.get(found[1])
+    runs = guard is None or eval(guard[1], scope)  # the program is our own text
+    if found is not None and runs and hasattr(view, "_is_view") and view._is_view():
+        variables[found[1]] = view.clone()
+    return _as_views(line, variables, scope)
+
+
 def _without_gradients(line: str, variables: dict[str, Any]) -> None:
     """What cannot have a gradient, since it is no float, requires none."""
     for value in variables.values():
@@ -69,6 +79,7 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
                     value.detach_()
 
 
+REPLACED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)\.data = ")
 WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
 
 
@@ -141,7 +152,7 @@ def _apart(line: str, variables: dict[str, Any]) -> None:
 COPIES = Change(made=_plain)
 WITHOUT_GAPS = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))
 READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), after=_apart, before=_from_copies)
-UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _as_views)
+UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _alone)
 UNWRITTEN = Change(before=_whole)
 ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
 OTHER_KERNELS = Change(_by_other_kernels)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -30,13 +29,13 @@ from tools.fuzz.changes import (
     WITHOUT_GAPS,
 )
 from tools.fuzz.failure import CHANGED, WAYS, Failure, began, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.histories import is_asked_for_nothing, leads_nowhere
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
     Mismatch,
     Program,
     compare_all,
-    copied,
     difference,
     has_gradient,
     numbers,
@@ -377,58 +376,6 @@ def _is_product(failure: Failure) -> bool:
         t.is_complex() for t in failure.tensors())
 
 
-def _leads_nowhere(failure: Failure) -> bool:
-    """One of the two says that a value requires a gradient, and all else agrees: the reference, of a view that is on no
-    tape, or of an integer or bool; or either, and all gradients that lead on from there are 0."""
-    if not failure.mismatch.how.startswith("requires_grad"):
-        return False
-    name, _, gradient = failure.mismatch.place.partition(".")
-    program, library, reference = failure.program, failure.library, failure.reference
-    made = [i for i, line in enumerate(program.lines * program.rounds) if (
-        changed := CHANGED.match(line)) and changed[1] == name and not gradient and not program.jit]
-    steps = made[-1] + 1 if made else None  # later statements may change what backward reads
-    runs = run(program, library, steps=steps)[0], run(program, reference, changes=failure.changes, steps=steps)[0]
-    found = [variables.get(name) for variables in runs]
-    ours: Any
-    theirs: Any
-    ours, theirs = [getattr(value, "grad", None) for value in found] if gradient else found
-    with suppress(RuntimeError):  # some must not be asked
-        differs, _ = difference(copied(ours, reference), copied(theirs, reference))
-        if not isinstance(theirs, reference.Tensor) or differs:
-            return False
-        exact = not theirs.is_floating_point() and not theirs.is_complex()
-        if not ours.requires_grad and (exact or _is_untracked(theirs)):
-            return True
-        return _ends_in_zeros(ours, library) if ours.requires_grad else _ends_in_zeros(theirs, reference)
-    return False
-
-
-def _ends_in_zeros(t: Any, library: Any) -> bool:
-    """Whether all gradients of a Tensor, by the leaves that it was computed from, are 0 or refused, or it has no
-    elements."""
-    leaves, stack, seen = [], [t.grad_fn], set()
-    while stack:
-        node = stack.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            leaves += [node.variable] if hasattr(node, "variable") else []
-            stack += [below for below, _ in node.next_functions]
-    try:
-        found = library.autograd.grad(t, leaves, library.ones_like(t), allow_unused=True) if leaves else ()
-    except RuntimeError as error:
-        return "is not implemented" in str(error)
-    return not t.numel() or (t.grad_fn is not None and not any([g is not None and numbers(g).any() for g in found]))
-
-
-def _is_untracked(view: Any) -> bool:
-    """Whether a view is on no tape: it was made under no_grad, which is what its history says, too, once its base was
-    written."""
-    try:
-        return bool(view._is_view()) and view.grad_fn is None
-    except RuntimeError as error:
-        return "created in no_grad mode" in str(error)
-
-
 def _is_turned(failure: Failure) -> bool:
     """What logcumsumexp() gives, off by multiples of 2 pi i."""
     place, wrong, ours = failure.mismatch.place, failure.mismatch.wrong, failure.mismatch.ours
@@ -462,7 +409,10 @@ KNOWN: tuple[Known, ...] = (
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one. Of gradients "
-          "whose own gradients are all 0, one of the two may say that they require none.", _leads_nowhere,
+          "whose own gradients are all 0, or which have no elements, one of the two may say that they require none, "
+          "and raise where it is asked for them. In PyTorch what is written to a view, whose data was replaced before, "
+          "still enters the history of its base, where nothing was written.",
+          lambda failure: leads_nowhere(failure) or is_asked_for_nothing(failure),
           UNTRACKED),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
