@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import minigrad
 from minigrad.utils import benchmark as ours
 
 torch = pytest.importorskip("torch")
@@ -79,3 +80,24 @@ def test_units(value: float) -> None:
     assert ours.unit_to_english(ours.select_unit(value)[0]) == theirs.unit_to_english(theirs.select_unit(value)[0])
     for n in (1, 2, 4):
         assert ours.trim_sigfig(value * 1.23456, n) == pytest.approx(theirs.trim_sigfig(value * 1.23456, n))
+
+
+def test_what_a_fuzzer_gives() -> None:
+    """Whatever is drawn, it looks the same, and lies in memory in the same way."""
+    for make, library in ((ours, minigrad), (theirs, torch)):
+        sides = [make.FuzzedParameter(name, 2, 6, "uniform") for name in "ij"]
+        scale = make.FuzzedParameter("scale", 0.5, 2.0, "uniform")
+        x = make.FuzzedTensor("x", ("i", "j"), steps=(1, "i"), probability_contiguous=0.5, dtype=library.float64)
+        fuzzer = make.Fuzzer([sides, scale], [x], [lambda p: p["i"] != 3], seed=0)
+        transposed = []
+        for tensors, said, sizes in fuzzer.take(40):
+            (i, j, scaled), about, made = sizes.values(), said["x"], tensors["x"]
+            assert list(sizes) == ["i", "j", "scale"] and i != 3 and isinstance(scaled, float)
+            assert tuple(made.shape) == (i, j) and made.dtype is library.float64
+            transposed.append(about["order"].tolist() == [1, 0])
+            assert made.stride() == ((1, i * i) if transposed[-1] else (j * i, i))
+            assert list(about) == ["numel", "order", "steps", "is_contiguous", "dtype"]
+            assert (about["numel"], about["steps"], about["is_contiguous"]) == (i * j, (1, i), made.is_contiguous())
+            assert about["dtype"] == str(made.dtype)
+        assert 0.6 < 1 - fuzzer.rejection_rate < 1 and True in transposed and False in transposed
+    assert repr(ours.ParameterAlias("n")) == repr(theirs.ParameterAlias("n"))

@@ -2,6 +2,7 @@
 Next: ``measurement.py``."""
 
 from minigrad.utils.benchmark.compare import Colorize, Compare
+from minigrad.utils.benchmark.fuzzer import FuzzedParameter, FuzzedTensor, Fuzzer, ParameterAlias
 from minigrad.utils.benchmark.measurement import (
     Measurement,
     TaskSpec,
@@ -13,6 +14,6 @@ from minigrad.utils.benchmark.measurement import (
 from minigrad.utils.benchmark.timer import Language, Timer
 
 __all__ = [
-    "Colorize", "Compare", "Language", "Measurement", "TaskSpec", "Timer", "ordered_unique", "select_unit",
-    "trim_sigfig", "unit_to_english",
+    "Colorize", "Compare", "FuzzedParameter", "FuzzedTensor", "Fuzzer", "Language", "Measurement", "ParameterAlias",
+    "TaskSpec", "Timer", "ordered_unique", "select_unit", "trim_sigfig", "unit_to_english",
 ]

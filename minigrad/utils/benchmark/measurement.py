@@ -1,6 +1,6 @@
 """Stage: measuring. In: seconds of several blocks of runs, and what ran. Out: ``Measurement``: the median, how far it
 can be trusted, and that in words.
-Next: ``compare.py``.
+Next: ``fuzzer.py``.
 
 https://docs.pytorch.org/docs/stable/benchmark_utils.html
 """
