@@ -56,6 +56,10 @@ class Holdings:
         changed.clear()
         return found
 
+    def by_owner(self) -> dict[Site, int]:
+        """How many bytes each owner holds."""
+        return dict(self._held)
+
     def freed(self) -> int:
         """Bytes of results that were let go of since this was last asked."""
         freed, self._freed = self._freed, 0

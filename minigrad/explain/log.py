@@ -106,7 +106,8 @@ class Log:
     ``_written`` has, one after another, what came: for a run its graph, how it ran, where it was asked for, when it was
     over, the memory in use if that was counted, the thread's number, the seconds for its plan, those of each kernel,
     and the ids of the results; for a result that was let go of, which is known to be ``_alive`` until then, its id.
-    It has no lists in it: each would be one more that Python's garbage collector looks at."""
+    It has no lists in it: each would be one more that Python's garbage collector looks at. ``before``: the bytes by
+    owner that were held at the beginning."""
 
     def __init__(self) -> None:
         self._holdings = Holdings()
@@ -119,6 +120,7 @@ class Log:
     def begin(self) -> None:
         """Forget the runs so far, and count time from now on. What is held stays known."""
         self.work_out()
+        self.before = self._holdings.by_owner()
         self.began = perf_counter()
         self._worked_out = []
         self._look = 0.0

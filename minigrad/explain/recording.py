@@ -122,6 +122,16 @@ class Recorder(Seen):
         return self._log.moments
 
     @property
+    def before(self) -> dict[Site, int]:
+        """Bytes that were held when the recording began, by whom they belong to."""
+        return self._log.before
+
+    @property
+    def began(self) -> float:
+        """When the recording began, by ``perf_counter``."""
+        return self._log.began
+
+    @property
     def left_out(self) -> int:
         """Runs that are counted only."""
         return self._log.left_out

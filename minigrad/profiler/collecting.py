@@ -1,6 +1,6 @@
 """Stage: measuring. In: what the explorer's ``Recorder`` has collected. Out: it as events: each run of a graph by the
 name of what asked for it, in it the making of its plan and its kernels, and beside them the named parts of the program.
-Next: ``needed.py``."""
+Next: ``memory.py``."""
 
 from __future__ import annotations
 

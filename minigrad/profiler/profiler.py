@@ -24,6 +24,7 @@ from minigrad.cuda import is_available
 from minigrad.explain.recording import Recorder, collecting
 from minigrad.profiler.collecting import events_of
 from minigrad.profiler.events import EventList
+from minigrad.profiler.memory import changes, write_timeline
 from minigrad.profiler.needed import Needed
 from minigrad.profiler.trace import write_trace
 
@@ -294,9 +295,39 @@ class profile:
         self._events.export_stacks(path, metric)
 
     def export_memory_timeline(self, path: str, device: str | None = None) -> None:
-        """``NotImplementedError``: ``minigrad.explain`` shows memory over time and whom it belongs to."""
-        raise NotImplementedError("torch.profiler.profile.export_memory_timeline is not there: minigrad.explain(path) "
-                                  "writes a page that shows memory over time and whom it belongs to")
+        """Write how many bytes of memory were in use when, in the last round, by what they are to the program. What the
+        file holds depends on the end of its name. ``.html``: a picture, which matplotlib draws. ``.raw.json.gz``: a
+        list of what happened, each ``[time, action, bytes, category]``, the time in nanoseconds since 1970, or -1 for
+        what was there before (action 1); 2 is new memory, and 4 memory let go of, whose bytes are negative.
+        ``.json.gz``, or any other: ``[times, sizes]``, the times in microseconds, and of each a 0 and the bytes by
+        category. The categories, in order: parameters, optimizer state, inputs, values on the way inside a run,
+        activations, gradients, other values of a backward pass, and what the profiler knows nothing of. Inputs are
+        among the last, and each value of a forward pass counts as an activation.
+
+        ``device``: ``"cpu"`` or one like ``"cuda:0"``; the GPU if there is one.
+
+        Raises ``ValueError`` without ``record_shapes``, ``profile_memory`` and ``with_stack``, and ``ImportError`` for
+        a picture if matplotlib is not installed. (``minigrad.explain`` shows the lines that memory belongs to.)
+
+        Source: https://docs.pytorch.org/docs/stable/profiler.html#torch.profiler._KinetoProfile.export_memory_timeline
+
+        >>> import json, minigrad, tempfile
+        >>> x = minigrad.ones(250).realize()
+        >>> with profile(record_shapes=True, profile_memory=True, with_stack=True) as p:
+        ...     y = (x * 2).realize()
+        >>> with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        ...     p.export_memory_timeline(file.name, device="cpu")
+        ...     times, sizes = json.load(file)
+        >>> len(times) == len(sizes), sizes[-1][1 + 4]
+        (True, 1000)
+        """
+        if not (self.record_shapes and self.profile_memory and self.with_stack):
+            raise ValueError("record_shapes=True, profile_memory=True, with_stack=True required for memory profiling.")
+        where = device or ("cuda:0" if is_available() else "cpu")
+        names = DEVICES.get(ProfilerActivity.__members__.get(where.partition(":")[0].upper(), ProfilerActivity.XPU), ())
+        epoch = time.time() - perf_counter() + self._recorder.began
+        found = changes(self._recorder, lambda device: device.startswith(names), epoch)
+        write_timeline(found, str(path), where)
 
     def add_metadata(self, key: str, value: str) -> None:
         """Keep a note with the trace."""

@@ -4,10 +4,13 @@ Next: ``test_programs_against_torch.py``."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +133,29 @@ def test_pytorchs_recipe_runs_as_it_is(tmp_path: Path) -> None:
         rows = [line.split()[0] for line in tables[0].splitlines() if "%" in line and "Name" not in line]
         assert any("conv" in row for row in rows), rows
     assert found[0] == found[1] == (5, ["trace.json", "trace_4.json", "trace_8.json"], 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*export_memory_timeline:FutureWarning")
+def test_memory_over_time_has_pytorchs_form(tmp_path: Path) -> None:
+    """In both the parameters are there all along, and after a step as many gradients and twice as much state."""
+    for library in (torch, minigrad):
+        model = library.nn.Linear(300, 200, bias=False)
+        optimizer = library.optim.Adam(model.parameters())
+        x = library.ones(50, 300)
+        options = {"record_shapes": True, "profile_memory": True, "with_stack": True}
+        with library.profiler.profile(activities=[library.profiler.ProfilerActivity.CPU], **options) as p:
+            for _ in range(2):
+                model(x).sum().backward()
+                optimizer.step()
+        p.export_memory_timeline(str(tmp_path / "timeline.json"), device="cpu")
+        p.export_memory_timeline(str(tmp_path / "timeline.raw.json.gz"), device="cpu")
+        times, sizes = json.loads((tmp_path / "timeline.json").read_text())
+        parameter, state, gradient = [[row[i] for row in sizes] for i in (1, 2, 6)]
+        assert {len(row) for row in sizes} == {9} and len(times) == len(sizes)
+        assert abs(times[0] / 1e6 - time.time()) < 600
+        assert parameter[0] == parameter[-1] == 240_000 and gradient[0] == state[0] == 0
+        assert abs(state[-1] - 480_000) < 100 and gradient[-1] == 240_000, library
+        raw = json.loads(gzip.decompress((tmp_path / "timeline.raw.json.gz").read_bytes()))
+        assert [-1, 1, 240_000, 0] in raw and {len(change) for change in raw} == {4}
+        assert {change[1] for change in raw} <= {1, 2, 3, 4}
+        assert abs(raw[-1][0] / 1e9 - time.time()) < 600

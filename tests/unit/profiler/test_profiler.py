@@ -231,8 +231,3 @@ def test_nothing_is_left_when_a_block_raises() -> None:
     with pytest.raises(ZeroDivisionError), profile(with_stack=True):
         _ = 1 // 0
     assert not records and not collecting and nn.Module.__call__ is call
-
-
-def test_what_is_not_there() -> None:
-    with pytest.raises(NotImplementedError, match=r"minigrad\.explain"):
-        profile().export_memory_timeline("timeline.html")
