@@ -80,7 +80,7 @@ class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: runs by generic kernels, replayed or
     not, with nothing compiled (then ``kernels`` has each of those once, and ``launches`` counts their calls);
-    ``host_calls``: functions that NumPy or LAPACK computed, as no kernel does;
+    ``host_calls``: functions that NumPy or LAPACK computed, as no kernel does, and ops of the NUMPY device;
     ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph,
     since the calls were those seen before; ``recorded``: why calls that had been followed so far were recorded after
     all. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
@@ -116,8 +116,10 @@ class Seen:
         self.replayed += 1
         self._add(executable, device, seconds, None)
 
-    def ran_by_host(self, node: LazyBuffer, seconds: float, nbytes: int, results: Sequence[Buffer], call: Any) -> None:
-        """A HOST node ran, which reads so many bytes; or the followed ``call`` in whose body it is."""
+    def ran_by_host(self, node: LazyBuffer, name: str, seconds: float, nbytes: int, results: Sequence[Buffer],
+                    call: Any) -> None:
+        """NumPy or LAPACK ran a node, which reads so many bytes: a HOST node, or one of the NUMPY device; or the
+        followed ``call`` in whose body it is. ``name``: that of the function or op."""
         self.host_calls += 1
 
     def _add(self, executable: Any, device: str, seconds: Sequence[float], details: Details | None) -> None:

@@ -5,9 +5,9 @@ Next: ``walk.py``."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from time import perf_counter
 from types import ModuleType
 from typing import Any
@@ -273,7 +273,7 @@ def by_host(node: LazyBuffer, arrays: Sequence[np.ndarray], call: Any = None) ->
     for record in records:
         if record.run and record.device in (None, node.device):
             nbytes = sum([array.nbytes for array in arrays])
-            record.ran_by_host(node, perf_counter() - start, nbytes, [leaf.buffer for leaf in found], call)
+            record.ran_by_host(node, node.arg[0], perf_counter() - start, nbytes, [leaf.buffer for leaf in found], call)
     return found
 
 
@@ -300,15 +300,28 @@ def _on_device(source: LazyBuffer, name: str) -> Buffer:
 
 def _run_reference(pending: Pending) -> None:
     """The NUMPY device: op by op."""
+    made: dict[LazyBuffer, Buffer] = {}
+    tell = partial(_told, set(pending.results), made) if records else None
     try:
         with in_host_memory():
-            arrays = evaluate(pending.results, to_numpy)
+            arrays = evaluate(pending.results, to_numpy, tell)
     except OutOfMemoryError as error:
         _faults().place(error, pending)
         raise
     for node, array in zip(pending.results, arrays, strict=True):
-        node.realised(leaf_from_numpy(array, node.dtype, node.device).buffer)
+        node.realised(made[node] if node in made else leaf_from_numpy(array, node.dtype, node.device).buffer)
     let_go(pending)
+
+
+def _told(results: Set[LazyBuffer], made: dict[LazyBuffer, Buffer], node: LazyBuffer, value: np.ndarray, seconds: float,
+          nbytes: int) -> None:
+    """Tell those that record what NumPy has computed. The memory of a result is ``made`` now, so that they see it."""
+    if node in results:
+        made[node] = leaf_from_numpy(value, node.dtype, node.device).buffer
+    name = node.arg.name if node.op == Op.FUNCTION else node.op.lower()
+    for record in records:
+        if record.run and record.device in (None, node.device):
+            record.ran_by_host(node, name, seconds, nbytes, [made[node]] if node in made else [], None)
 
 
 def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:

@@ -32,7 +32,7 @@ _size_of = attrgetter("nbytes")
 
 @dataclass(frozen=True)
 class HostCall:
-    """What runs a HOST node: a function of NumPy or LAPACK by its name. ``bytes`` are those that it reads."""
+    """What runs a HOST node or an op of the NUMPY device: a function by its name. ``bytes`` are those that it reads."""
 
     name: str
     bytes: int

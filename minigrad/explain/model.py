@@ -131,10 +131,10 @@ class Plan:
 @dataclass
 class Run:
     """A run of a plan: from ``at`` on, each of its kernels for so long, asked for by a ``call`` at a line. ``how``:
-    ``"planned"``, ``"cached"``, ``"replayed"``, or
-    ``"by the host"``, where NumPy or LAPACK computes what no kernel does. ``held``: bytes in use when it was over;
-    ``owners``: pairs of a position in ``Report.owners`` and how many of them are its, for those for which that has
-    changed since the run before. ``thread``: the number of the thread that asked, from 0 on."""
+    ``"planned"``, ``"cached"``, ``"replayed"``, or ``"by the host"``, where NumPy or LAPACK computes what no kernel
+    does, or an op of the NUMPY device. ``held``: bytes in use when it was over; ``owners``: pairs of a position in
+    ``Report.owners`` and how many of them are its, for those for which that has changed since the run before.
+    ``thread``: the number of the thread that asked, from 0 on."""
 
     at: float
     plan: int

@@ -197,13 +197,16 @@ class Recorder(Seen):
             ran.asked = Place.here()
         self._log.write(ran, "replayed", ran.asked.site, seconds, results)
 
-    def ran_by_host(self, node: LazyBuffer, seconds: float, nbytes: int, results: Sequence[Buffer], call: Any) -> None:
-        """NumPy or LAPACK computed something."""
+    def ran_by_host(self, node: LazyBuffer, name: str, seconds: float, nbytes: int, results: Sequence[Buffer],
+                    call: Any) -> None:
+        """NumPy or LAPACK computed something. On the NUMPY device the same op gives memory in some runs only: those are
+        counted as others."""
         site = (self.origins.of(node) if call is None else self._following.line(call)) or NOWHERE
-        key = HostCall(node.arg[0], nbytes), site
+        device = node.device if node.device == "NUMPY" else "CPU"
+        key = HostCall(name, nbytes), device, site, tuple([buffer.nbytes for buffer in results])
         ran = self._known.get(key)
         if ran is None:
-            ran = self._known[key] = Ran(len(self._graphs), key[0], "CPU", None, 1, "a function of the host", 0.0,
+            ran = self._known[key] = Ran(len(self._graphs), key[0], device, None, 1, "a function of the host", 0.0,
                                          sites=[site], results=[site.owner(VALUE)] * len(results))
             self._graphs.append(ran)
         self._log.write(ran, "by the host", here(2), [seconds], results)

@@ -5,6 +5,7 @@ Next: ``grad/``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,17 @@ from minigrad.graph.function import inline
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.loop import Loop
-from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast, scatter_combine
+from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, SOURCES, Op, cast, scatter_combine
 
 Read = Callable[[LazyBuffer], np.ndarray]
 
+Tell = Callable[[LazyBuffer, np.ndarray, float, int], None]
+"""Takes a node that was computed, its first value, how many seconds that took, and how many bytes it has read."""
 
-def evaluate(outputs: Sequence[LazyBuffer], read: Read) -> list[np.ndarray]:
-    """The values of ``outputs``; ``read`` gives those of BUFFER and PARAM nodes.
+
+def evaluate(outputs: Sequence[LazyBuffer], read: Read, tell: Tell | None = None) -> list[np.ndarray]:
+    """The values of ``outputs``; ``read`` gives those of BUFFER and PARAM nodes. ``tell`` is told of each node that
+    computes something.
 
     >>> from minigrad.dtype import float32
     >>> a = LazyBuffer.const(2.0, float32, (3,), "NUMPY")
@@ -32,19 +37,27 @@ def evaluate(outputs: Sequence[LazyBuffer], read: Read) -> list[np.ndarray]:
     for node in toposort(outputs):
         if node.op in (Op.BUFFER, Op.PARAM):
             values[node] = read(node)
-        elif node.op == Op.FUNCTION:
-            values[node] = _function(node, [_first(values[s]) for s in node.srcs])
-        elif node.op == Op.LOOP:
-            values[node] = _loop(node.arg, [_first(values[s]) for s in node.srcs])
         elif node.op == Op.OUTPUT:
             values[node] = values[node.srcs[0]][node.arg]
-        elif node.op == Op.HOST:
-            made = run_host(node.arg, [_first(values[s]) for s in node.srcs])
-            values[node] = [np.asarray(made[0]).astype(node.dtype.numpy, copy=False), *made[1:]]
         else:
             operands = [_first(values[s]) for s in node.srcs]
-            values[node] = np.asarray(compute(node, operands)).astype(node.dtype.numpy, copy=False)
+            start = perf_counter()
+            values[node] = _value(node, operands)
+            if tell is not None and node.op not in MOVEMENT and node.op not in SOURCES:
+                tell(node, _first(values[node]), perf_counter() - start, sum([a.nbytes for a in operands]))
     return [_first(values[o]) for o in outputs]
+
+
+def _value(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
+    """The value of a node; a list if it has several."""
+    if node.op == Op.FUNCTION:
+        return _function(node, operands)
+    if node.op == Op.LOOP:
+        return _loop(node.arg, operands)
+    if node.op == Op.HOST:
+        first, *others = run_host(node.arg, operands)
+        return [np.asarray(first).astype(node.dtype.numpy, copy=False), *others]
+    return np.asarray(compute(node, operands)).astype(node.dtype.numpy, copy=False)
 
 
 def _first(value: Any) -> np.ndarray:

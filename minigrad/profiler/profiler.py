@@ -127,7 +127,7 @@ class record_function:
         return named
 
 
-DEVICES = {ProfilerActivity.CPU: ("CPU", "CC", "OPENCL"), ProfilerActivity.CUDA: ("CUDA",)}
+DEVICES = {ProfilerActivity.CPU: ("CPU", "CC", "OPENCL", "NUMPY"), ProfilerActivity.CUDA: ("CUDA",)}
 """The beginnings of the names of each activity's devices."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from textwrap import dedent
 
@@ -148,6 +149,35 @@ def test_what_the_host_computes_has_its_time_and_line(explained) -> None:
         assert getattr(lines[part.number], part.phase) >= kernel.seconds
     runs = [run for run in report.runs if run.how == "by the host"]
     assert {run.number for run in runs} >= {5, 6, 9, 11} and all(run.owners or run.number != 5 for run in runs[:1])
+    assert trace(report)["traceEvents"] and dot(report)
+
+
+def test_ops_of_the_numpy_device_have_times_and_lines(explained) -> None:
+    report = explained("""
+        import minigrad
+        w = minigrad.ones(30, 20, device="numpy", requires_grad=True)
+        x = minigrad.ones(50, 30, device="numpy").realize()
+        for i in range(6):
+            y = x @ w
+            z = y.exp()
+            if i == 3:
+                kept = z
+            z.T.sum().backward()
+            w.grad = None
+        z.sort()
+    """)
+    assert {(k.name, part.number, part.phase, part.share) for k in report.kernels for part in k.parts} == {
+        ("mm", 5, "forward", 1), ("exp", 6, "forward", 1), ("sum", 9, "forward", 1),
+        ("sum_backward", 9, "backward", 1), ("mul", 6, "backward", 1), ("mm_backward", 5, "backward", 1)}
+    assert {k.device for k in report.kernels} == {"NUMPY"} and all(k.seconds > 0 for k in report.kernels)
+    launches = Counter[str]()
+    for kernel in report.kernels:
+        launches[kernel.name] += kernel.launches
+    assert set(launches.values()) == {6}
+    lines = {line.number: line for line in report.lines}
+    assert lines[5].forward > 0 < lines[5].backward and lines[9].forward > 0
+    assert [run.number for run in report.runs] == [9] * 36 and {run.call for run in report.runs} == {"backward"}
+    assert all(a.at + sum(a.seconds) <= b.at + 1e-9 for a, b in zip(report.runs, report.runs[1:], strict=False))
     assert trace(report)["traceEvents"] and dot(report)
 
 
