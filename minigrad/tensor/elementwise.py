@@ -4,7 +4,7 @@ Next: ``functions.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import as_twin, augmented, both, in_place
-from minigrad.tensor.function import Function, refusing, tensor_function
+from minigrad.tensor.function import Function, refusing, tensor_function, with_tensors
 from minigrad.tensor.operands import (
     BOOL_NEGATION,
     BOOL_SUBTRACTION,
@@ -177,8 +177,32 @@ def _lerp_by_number(*given: Any) -> LazyBuffer:
     return one.binary(Op.ADD, way).cast(dtype)
 
 
-_LERP, _LERP_BY_NUMBER = tensor_function("lerp", "LerpBackward1", _lerp), Function(
-    "lerp", _lerp_by_number, "LerpBackward0")
+def _lerp_gradient(inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Sequence[Tensor | None],
+                   ) -> list[Tensor | None]:
+    """g * (1 - conj(weight)), g * conj(weight) and g * conj(end - start): the product of an infinite g and the
+    difference of the ends would be infinite in both directions."""
+    g, (start, end, weight) = grads[0], inputs
+    if g is None:
+        return [None] * 3
+    share = weight.conj()
+    slopes = (1 - share, share, (end - start).conj())
+    return [(g * slope).sum_to_size(*t.shape).to(t.dtype) for t, slope in zip(inputs, slopes, strict=True)]
+
+
+_lerp_slopes = with_tensors("lerp_backward", _lerp_gradient)
+
+
+def _lerp_by_number_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                             grads: Sequence[LazyBuffer | None], near: bool) -> list[LazyBuffer | None]:
+    """As ``_lerp_gradient``; no gradient flows to the number."""
+    start, end, *parts = inputs
+    share = of_parts(parts)
+    weight = share if near else share.like(1.0).binary(Op.SUB, share)
+    return [*_lerp_slopes((start, end, weight), outputs, grads)[:2], *[None] * len(parts)]
+
+
+_LERP, _LERP_BY_NUMBER = tensor_function("lerp", "LerpBackward1", _lerp, _lerp_gradient), Function(
+    "lerp", _lerp_by_number, "LerpBackward0", _lerp_by_number_gradient)
 
 
 class Elementwise:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minigrad.dtype import bool_, float64, int16, int32, int64
+from minigrad.dtype import bool_, float64, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -74,15 +74,16 @@ def _frexp(given: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
 
 def _frexp_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                     grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
-    """The slope is mantissa / x, which is exactly 2^-exponent: a constant between powers of 2, so no gradient flows
-    through its bits."""
-    g, x = grads[0], inputs[0]
-    if g is None:
+    """g / 2^exponent. The power is exactly x / mantissa, in float32 of a half, whose 2^16 is infinite: a constant
+    between powers of 2, so no gradient flows through its bits."""
+    if grads[0] is None:
         return (None,)
+    dtype = inputs[0].dtype
+    g, x, mantissa = [v.cast(wide_of(dtype)) for v in (grads[0], inputs[0], outputs[0])]
     one, plain = x.like(1.0), _has_no_exponent(x)
-    slope = plain.where(one, outputs[0].binary(Op.DIV, plain.where(one, x)))
-    bits = {8: int64, 4: int32, 2: int16}[x.dtype.size]
-    return (g.binary(Op.MUL, slope.bitcast(bits).bitcast(x.dtype)),)
+    power = plain.where(one, x).binary(Op.DIV, plain.where(one, mantissa))
+    power = power.bitcast({8: int64, 4: int32}[x.dtype.size]).bitcast(x.dtype)
+    return (g.binary(Op.DIV, power).cast(dtype),)
 
 
 _FREXP = Function("frexp", _frexp, "FrexpBackward0", _frexp_gradient, differentiable=1)

@@ -59,6 +59,10 @@ x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().b
 x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True)*1j; r=t.add(x, x, alpha=2).grad_fn.name(), x.sub(x, alpha=2j).grad_fn.name()
+x=t.ones(2,requires_grad=True); y=x*2; t.lerp(x,y,.25).backward(t.tensor([float('inf'),1.])); r=x.grad
+x=t.ones(2,requires_grad=True); t.lerp(x,x,t.tensor([.25,2.])).backward(t.tensor([float('inf'),1.])); r=x.grad
+x=t.ones(2,2,requires_grad=True); y=t.tensor(3.,requires_grad=True); t.lerp(x,y,.75).sum().backward(); r=x.grad,y.grad
+x=t.tensor([6e-8,4e4],requires_grad=True); t.frexp(x.half())[0].backward(t.tensor([0.,1.]).half()); r=x.grad
 x=t.ones(2,requires_grad=True)*1j; r=t.addcmul(x, x, x).grad_fn.name(), x.lerp(x, 0.25).grad_fn.name()
 x=t.ones(2,requires_grad=True)*1j; r=t.addcdiv(x, x, x).grad_fn.name(), t.addr(x.outer(x), x, x).grad_fn.name()
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcdiv_(y, x); y.sum().abs().backward()
