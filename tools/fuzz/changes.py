@@ -121,12 +121,14 @@ def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
     return restore
 
 
-UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+)\((v\d+|t)\)(?=$|[),])")
+UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+|slopes\.gelu)\((v\d+|t)\)"
+                   r"(?=$|[),])")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
-                       r"(digamma|lgamma|log_ndtr|sinc|mish|copysign|atan2|hypot|xlog1py|angle|sgn|cosine_similarity)\(")
+                       r"(digamma|lgamma|log_ndtr|sinc|mish|gelu|logit|copysign|atan2|hypot|xlog1py|angle|sgn"
+                       r"|cosine_similarity|conv1d)\(")
 WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")

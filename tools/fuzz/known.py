@@ -431,7 +431,8 @@ KNOWN: tuple[Known, ...] = (
           "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
           "below 0, which have none, of logit() at -0.0, and of atan2(), hypot() and xlog1py() of two types; in slopes "
           "of slopes, which are NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far above "
-          "it of mish(); in sinc() of floats whose product with pi is infinite; the gradients that autograd.grad gives "
+          "it of mish(); in sinc() of floats whose product with pi is infinite, digamma() near its poles, gelu() far "
+          "below 0 and slopes of bfloat16 convolutions with NaN; the gradients that autograd.grad gives "
           "without a graph, from those with one; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",

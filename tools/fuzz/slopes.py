@@ -14,8 +14,13 @@ class Slopes:
     def __init__(self, library: Any) -> None:
         self.library = library
 
+    def _keeping(self, found: Any, x: Any) -> Any:
+        """What was found. Its backward reads x, as PyTorch's does: so it is an error if x is changed before."""
+        return self.library.where(self.library.zeros_like(x, dtype=self.library.bool), x.abs(), found)
+
     def digamma(self, x: Any) -> Any:
-        """Its slope is the sum of 1 / (x + k)^2 to the last digits, and infinite at its poles."""
+        """Its slope is the sum of 1 / (x + k)^2 to the last digits, and infinite at its poles. Its value near them has
+        all its digits, too."""
         library = self.library
         if not x.is_floating_point():
             return library.digamma(x)
@@ -26,7 +31,29 @@ class Slopes:
         bent = moved * moved * curve.masked_fill(plain | endless, 0) / 2
         moved = library.where(endless, moved.masked_fill(~endless, 1).sqrt(),
                               moved * slope.masked_fill(endless, 0) + bent)
-        return library.where(plain, library.digamma(x.masked_fill(~plain, 1)), library.digamma(x.detach()) + moved)
+        whole = library.digamma(x.detach())
+        at = x.detach().double()
+        below = (at < 0) & (at != at.round()) & at.isfinite()
+        turned = library.digamma(1 - at) - math.pi / library.tan(math.pi * (at - at.round()))
+        whole = library.where(below, turned.to(x.dtype), whole)
+        return self._keeping(library.where(plain, library.digamma(x.masked_fill(~plain, 1)), whole + moved), x)
+
+    def logit(self, x: Any, *eps: Any) -> Any:
+        """At -0.0 its slope is that at 0.0."""
+        return self.library.special.logit(x + 0.0 if x.is_floating_point() else x, *eps)
+
+    def gelu(self, x: Any) -> Any:
+        """By erfc(), which far below 0 cancels no digits."""
+        library = self.library
+        whole = library.nn.functional.gelu(x)
+        wide = x.double()
+        exact = (wide * library.special.erfc(wide * -math.sqrt(0.5)) / 2).to(x.dtype)
+        return library.where((x < -1) & x.isfinite(), exact, whole)
+
+    def conv1d(self, x: Any, weight: Any) -> Any:
+        """In float32, where NaN is not multiplied by the zeros that fill bfloat16 up to pairs."""
+        wide = [t.float() if t.dtype == self.library.bfloat16 else t for t in (x, weight)]
+        return self.library.nn.functional.conv1d(*wide).to(x.dtype)
 
     def lgamma(self, x: Any) -> Any:
         """Its slope's slope is that of ``digamma``."""
