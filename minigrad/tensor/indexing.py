@@ -474,7 +474,7 @@ class Indexing:
                 return
             if view._shape() == self._shape() and is_all(index):
                 view = self
-            if is_number(value) or not value._shape():
+            if is_number(value) or (not value._shape() and view._shape()):
                 check_distinct(view)
                 view.fill_(value)
                 return

@@ -59,6 +59,12 @@ x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().b
 x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True)*1j; r=t.add(x, x, alpha=2).grad_fn.name(), x.sub(x, alpha=2j).grad_fn.name()
+x=t.tensor(1+2j); x.imag[...]=x
+x=t.tensor(1+2j); x.imag[...]=x.real; r=x
+x=t.tensor([1+2j]); x.imag[0]=x[0].real; r=x
+x=t.tensor([1+2j]); x[0].real[...]=x[0]; r=x
+x=t.ones(()); w=t.ones((),requires_grad=True); x[...]=w*2; x.backward(); r=w.grad,x
+x=t.ones(3); w=t.ones((),requires_grad=True); x[0]=w*2; x.sum().backward(); r=w.grad,x
 x=t.ones(2,requires_grad=True); y=x*2; t.lerp(x,y,.25).backward(t.tensor([float('inf'),1.])); r=x.grad
 x=t.ones(2,requires_grad=True); t.lerp(x,x,t.tensor([.25,2.])).backward(t.tensor([float('inf'),1.])); r=x.grad
 x=t.ones(2,2,requires_grad=True); y=t.tensor(3.,requires_grad=True); t.lerp(x,y,.75).sum().backward(); r=x.grad,y.grad
