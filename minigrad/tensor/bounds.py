@@ -5,13 +5,14 @@ Next: ``activations.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, complex128, float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.body import refusal
+from minigrad.tensor.body import ByType, refusal
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.operands import MixedFunction, all_fitted, broadcast_shapes, fitted_gradient, not_for, result_dtype
@@ -119,7 +120,18 @@ def _without_nan(x: LazyBuffer, *instead: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.EQ, x).where(known, nan)
 
 
-_NAN_TO_NUM = Function("nan_to_num", _without_nan, "NanToNumBackward0")
+def _without_nan_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                          grads: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
+    """g times 1 where x is finite, and 0 elsewhere, where a g that is not finite gives NaN, as in PyTorch."""
+    g, x = grads[0], inputs[0]
+    if g is None:
+        return [None] * len(inputs)
+    known = x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).cast(x.dtype)
+    return [g.binary(Op.MUL, known), None, None, None]
+
+
+_NAN_TO_NUM = Function("nan_to_num", _without_nan, "NanToNumBackward0", ByType(
+    lambda dtype: None if dtype.kind == "c" else _without_nan_gradient))
 
 
 class Bounds:
