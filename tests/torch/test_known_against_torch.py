@@ -141,6 +141,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("memory that overlaps", (
         "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v1.register_hook(lambda g: g.mul_(2))", "v1.sum().backward()")),
     ("refusals that nobody means", (
+        "v1 = L.ones(1, 3).requires_grad_()", "v2 = v1 * 2", "with L.no_grad(): v1.squeeze_()",
+        "(v1 * v1).sum().backward()")),
+    ("refusals that nobody means", (
         "v1 = L.zeros((0, 3), dtype=L.complex128)",
         "v2 = L.func.vmap(lambda t: t.softmax(-1))(L.stack([v1, L.zeros((0, 3), dtype=L.complex128)]))")),
     ("memory that overlaps", (
@@ -377,7 +380,7 @@ def test_rows_in_order_have_the_values_of_pytorchs_functions(library: Any, dim: 
     in_order, data = InOrder(library), [[float((i * i + 3 * j) % 5) for j in range(33)] for i in range(31)]
     for name, plain, named in (("topk", (3,), {}), ("topk", (3,), {"largest": False}), ("kthvalue", (2,), {}),
                                ("prod", (), {}), ("prod", (), {"keepdim": True}),
-                               ("median", (), {}), ("quantile", (0.3,), {}), ("sort", (), {})):
+                               ("median", (), {}), ("nanmedian", (), {}), ("quantile", (0.3,), {}), ("sort", (), {})):
         x = library.tensor(data, dtype=library.float64, requires_grad=True)
         found = in_order(x, name, {**named, "dim": dim}, *plain)
         usual = getattr(torch.tensor(data, dtype=torch.float64), name)(*plain, dim=dim, **named)
@@ -388,6 +391,9 @@ def test_rows_in_order_have_the_values_of_pytorchs_functions(library: Any, dim: 
     x = library.tensor([2.0, 1.0, 2.0, 1.0], requires_grad=True)
     in_order(x, "topk", {"dim": 0}, 1)[0].sum().backward()
     assert x.grad.tolist() == [1, 0, 0, 0]
+    x = library.tensor([[float("nan")] * 4, [float("nan"), 2.0, 1.0, 2.0]], requires_grad=True)
+    in_order(x, "nanmedian", {}, 1)[0].sum().backward()
+    assert x.grad.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
 
 
 def test_turns_of_a_logarithm_are_told_from_a_wrong_angle() -> None:
@@ -553,6 +559,16 @@ def test_a_backward_from_a_lost_history_is_told_from_one_from_nothing() -> None:
     assert kind_of(Program(nothing, jit=True), torch, minigrad) == "gradients that lead nowhere"
     lost = ["v1 = L.ones(2, 3).requires_grad_()", "v2 = L.exp(v1)", "v2.sum().abs().backward()"]
     assert kind_of(Program(lost), torch, Losing()) == ""
+
+
+def test_a_leaf_of_another_shape_is_told_from_a_wrong_gradient() -> None:
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x + (x - x.detach())) if name == "exp" else getattr(minigrad, name)
+
+    lines = ["v1 = L.ones(1, 3).requires_grad_()", "v2 = v1 * 2", "with L.no_grad(): v1.squeeze_()",
+             "L.exp(v1).sum().backward()"]
+    assert kind_of(Program(lines), torch, Other()) == ""
 
 
 def test_a_lost_history_is_told_from_one_that_leads_nowhere() -> None:

@@ -143,6 +143,24 @@ def _by_other_kernels(line: str) -> str:
     return by_place(line)
 
 
+def _as_new(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """A leaf that gets another shape in place is a new one: the tape has not seen it."""
+    found = WRITTEN.match(line)
+    name = "" if found is None else found[2]
+    leaf: Any = variables.get(name)
+    if not hasattr(leaf, "untyped_storage") or not has_gradient(leaf) or not leaf.is_leaf:
+        return lambda raised: None
+    shape = leaf.shape
+
+    def renew(raised: str) -> None:
+        grad = leaf.grad
+        if leaf.shape != shape and (grad is None or grad.shape == leaf.shape):
+            variables[name] = new = leaf.detach().requires_grad_()
+            new.grad = grad
+
+    return renew
+
+
 def _apart(line: str, variables: dict[str, Any]) -> None:
     """After a backward no two gradients are in the same memory."""
     if ".backward(" in line:
@@ -152,7 +170,7 @@ def _apart(line: str, variables: dict[str, Any]) -> None:
 
 
 COPIES = Change(made=_plain)
-WITHOUT_GAPS = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))
+UNREFUSED = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line), before=_as_new)
 READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), after=_apart, before=_from_copies)
 UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _alone)
 UNWRITTEN = Change(before=_whole)

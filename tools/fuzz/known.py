@@ -24,9 +24,9 @@ from tools.fuzz.changes import (
     OTHER_SLOPES,
     READ_BEFORE,
     ROW_MAJOR,
+    UNREFUSED,
     UNTRACKED,
     UNWRITTEN,
-    WITHOUT_GAPS,
 )
 from tools.fuzz.failure import CHANGED, WAYS, Failure, began, depends, is_of_another_way, is_of_our_operands
 from tools.fuzz.histories import is_asked_for_nothing, leads_nowhere
@@ -393,10 +393,10 @@ KNOWN: tuple[Known, ...] = (
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
           "another runs, since an operand has one element or gaps, the dtype is not refused, or it alone is. An error "
           "whose words ask for a report, or call themselves internal, is PyTorch's alone, and so is that of kron() of "
-          "an operand with gaps, and of derivatives of a derivative, as cdist() has them, that it lacks; or "
-          "it ends the process, alone, too.",
+          "an operand with gaps, of derivatives of a derivative, as cdist() has them, that it lacks, and of a leaf "
+          "that has another shape by now than when the tape first saw it; or it ends the process, alone, too.",
           lambda failure: _is_not_run(failure) or _is_internal(failure) or _lacks_derivative(failure),
-          WITHOUT_GAPS),
+          UNREFUSED),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
@@ -426,13 +426,13 @@ KNOWN: tuple[Known, ...] = (
           "the slope of hardshrink(nan), in layer_norm() of numbers whose squares overflow, in logcumsumexp() of "
           "complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
           "depends on the order of adding, in mode() of rows with NaN, which depends on where NaN is, in which of "
-          "equal elements sort(), topk(), kthvalue(), median(), mode() and quantile() take, in prod() whose "
-          "partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes of "
-          "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
-          "below 0, which have none, of logit() at -0.0, and of atan2(), hypot() and xlog1py() of two types; in slopes "
-          "of slopes, which are NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far above "
-          "it of mish(); in sinc() of floats whose product with pi is infinite, digamma() near its poles, gelu() far "
-          "below 0 and slopes of bfloat16 convolutions with NaN; the gradients that autograd.grad gives "
+          "equal elements sort(), topk(), kthvalue(), median(), nanmedian(), mode() and quantile() take, in prod() "
+          "whose partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes "
+          "of digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() "
+          "far below 0, which have none, of logit() at -0.0, and of atan2(), hypot() and xlog1py() of two types; in "
+          "slopes of slopes, which are NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far "
+          "above it of mish(); in sinc() of floats whose product with pi is infinite, digamma() near its poles, gelu() "
+          "far below 0 and slopes of bfloat16 convolutions with NaN; the gradients that autograd.grad gives "
           "without a graph, from those with one; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",

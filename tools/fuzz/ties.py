@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-ROW = re.compile(r"\b(v\d+|t)(\.contiguous\(\))?\.(sort|msort|topk|quantile|median|kthvalue|mode|prod)\(([^()]*)\)")
+ROW = re.compile(r"\b(v\d+|t)(\.contiguous\(\))?"
+                 r"\.(sort|msort|topk|quantile|median|nanmedian|kthvalue|mode|prod)\(([^()]*)\)")
 
 
 def by_place(line: str) -> str:
@@ -41,12 +42,16 @@ class InOrder:
         if name == "prod":
             half = x.dtype in (library.float16, library.bfloat16) and "dtype" not in named
             return x.float().prod(*plain, **named).to(x.dtype) if half else self._largest_first(x, named, *plain)
-        dim = 0 if name == "msort" else named.get("dim", plain[0] if name == "sort" and plain else None)
+        first = plain[0] if name in ("sort", "nanmedian") and plain else None
+        dim = 0 if name == "msort" else named.get("dim", first)
         if name == "sort":
             return x.sort(**{"stable": True, "dim": -1 if dim is None else dim, **named})
         if name == "mode":
             return self._last_mode(x, dim)
         usual: Callable[..., Any] = getattr(x, name)
+        if name == "nanmedian" and x.ndim and dim is not None and x.numel():
+            at = ((x == x).sum(dim, keepdim=True) - 1).clamp_min(0) // 2
+            return tuple([part.gather(dim, at).squeeze(dim) for part in x.sort(dim=dim, stable=True)])
         if x.ndim == 0 or dim is None or not x.numel() or bool((x != x).any()):
             return usual(*plain, **named)
         order = x.sort(dim=dim, stable=True, descending=name == "topk" and named.get("largest", True))
