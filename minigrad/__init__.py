@@ -48,6 +48,7 @@ from minigrad.dtype import (
 )
 from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
 from minigrad.engine import inspect, steps
+from minigrad.graph import tracebacks as _tracebacks
 from minigrad.runtime.device import devices, register_device
 from minigrad.tensor import (
     FUNCTIONS,
@@ -133,6 +134,9 @@ __all__ = [
     "set_grad_enabled", "set_printoptions", "short", "steps", "uint16", "uint32", "uint64", "uint8",
     *FUNCTIONS, *WORDS, *_LATER,
 ]
+
+
+_tracebacks.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -92,6 +92,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that a seed gives its "
                                 "numbers; 0 computes masks from a key, and stores none."),
+        Setting("TRACEBACK", 0, "1 shows the calls inside minigrad in the traceback of an error that ends a program; 0 "
+                                "leaves them out where minigrad raised it, unless DEBUG is set."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
         Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is.",

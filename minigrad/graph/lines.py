@@ -1,6 +1,6 @@
 """Stage: recording. In: calls, when they are recorded for the first time. Out: the lines of the user's program that
 made them, which the error of a run names: the run may come long after.
-Next: ``origins.py``."""
+Next: ``tracebacks.py``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _our_files: set[str] = set()
 def user_line() -> Line | None:
     """The line that is being run outside minigrad."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (frame.f_code.co_filename in _our_files or _is_ours(frame)):
+    while frame is not None and (frame.f_code.co_filename in _our_files or is_ours(frame)):
         frame = frame.f_back
     return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
@@ -58,7 +58,7 @@ class Place:
         """Where the caller is now, or who stands so many frames above."""
         frame: FrameType | None = sys._getframe(above)
         depth = 1
-        while frame is not None and _is_ours(frame):
+        while frame is not None and is_ours(frame):
             depth, frame = depth + 1, frame.f_back
         return cls(depth, frame)
 
@@ -82,11 +82,11 @@ def user_stack() -> list[str]:
     import traceback  # a millisecond, which only a program that looks for an error needs
 
     frames = [entry for entry in traceback.walk_stack(sys._getframe(1))
-              if not _is_ours(entry[0]) and entry[0].f_globals.get("__name__") != "runpy"]
+              if not is_ours(entry[0]) and entry[0].f_globals.get("__name__") != "runpy"]
     return traceback.StackSummary.extract(reversed(frames)).format()
 
 
-def _is_ours(frame: FrameType) -> bool:
+def is_ours(frame: FrameType) -> bool:
     """Whether minigrad's code runs in it; a module that ``python -m`` runs is called ``__main__``, but for its spec.
     What minigrad has written and compiled has no name."""
     spec = frame.f_globals.get("__spec__")
