@@ -5,7 +5,7 @@ Next: ``walk.py``."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from time import perf_counter
@@ -301,7 +301,10 @@ def _on_device(source: LazyBuffer, name: str) -> Buffer:
 def _run_reference(pending: Pending) -> None:
     """The NUMPY device: op by op."""
     made: dict[LazyBuffer, Buffer] = {}
-    tell = partial(_told, set(pending.results), made) if records else None
+    results: dict[LazyBuffer, list[LazyBuffer]] = {}
+    for node in pending.results if records else ():
+        results.setdefault(node.srcs[0] if node.op == Op.OUTPUT else node, []).append(node)
+    tell = partial(_told, results, made) if records else None
     try:
         with in_host_memory():
             arrays = evaluate(pending.results, to_numpy, tell)
@@ -313,15 +316,18 @@ def _run_reference(pending: Pending) -> None:
     let_go(pending)
 
 
-def _told(results: Set[LazyBuffer], made: dict[LazyBuffer, Buffer], node: LazyBuffer, value: np.ndarray, seconds: float,
-          nbytes: int) -> None:
-    """Tell those that record what NumPy has computed. The memory of a result is ``made`` now, so that they see it."""
-    if node in results:
-        made[node] = leaf_from_numpy(value, node.dtype, node.device).buffer
+def _told(results: dict[LazyBuffer, list[LazyBuffer]], made: dict[LazyBuffer, Buffer], node: LazyBuffer,
+          values: Sequence[np.ndarray], seconds: float, nbytes: int) -> None:
+    """Tell those that record what NumPy has computed. The memory of the ``results`` that are this node, or an OUTPUT of
+    it, is ``made`` now, so that they see it."""
+    own = results.get(node, [])
+    for result in own:
+        value = values[result.arg if result.op == Op.OUTPUT else 0]
+        made[result] = leaf_from_numpy(value, result.dtype, result.device).buffer
     name = node.arg.name if node.op == Op.FUNCTION else node.op.lower()
     for record in records:
         if record.run and record.device in (None, node.device):
-            record.ran_by_host(node, name, seconds, nbytes, [made[node]] if node in made else [], None)
+            record.ran_by_host(node, name, seconds, nbytes, [made[result] for result in own], None)
 
 
 def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:

@@ -20,8 +20,8 @@ from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, 
 
 Read = Callable[[LazyBuffer], np.ndarray]
 
-Tell = Callable[[LazyBuffer, np.ndarray, float, int], None]
-"""Takes a node that was computed, its first value, how many seconds that took, and how many bytes it has read."""
+Tell = Callable[[LazyBuffer, Sequence[np.ndarray], float, int], None]
+"""Takes a node that was computed, its values, how many seconds that took, and how many bytes it has read."""
 
 
 def evaluate(outputs: Sequence[LazyBuffer], read: Read, tell: Tell | None = None) -> list[np.ndarray]:
@@ -44,7 +44,8 @@ def evaluate(outputs: Sequence[LazyBuffer], read: Read, tell: Tell | None = None
             start = perf_counter()
             values[node] = _value(node, operands)
             if tell is not None and node.op not in MOVEMENT and node.op not in SOURCES:
-                tell(node, _first(values[node]), perf_counter() - start, sum([a.nbytes for a in operands]))
+                seconds, value = perf_counter() - start, values[node]
+                tell(node, value if isinstance(value, list) else [value], seconds, sum([a.nbytes for a in operands]))
     return [_first(values[o]) for o in outputs]
 
 

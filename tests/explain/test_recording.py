@@ -181,6 +181,26 @@ def test_ops_of_the_numpy_device_have_times_and_lines(explained) -> None:
     assert trace(report)["traceEvents"] and dot(report)
 
 
+def test_memory_of_the_numpy_device_belongs_to_lines(explained) -> None:
+    """Also that of an op with several results, and what an op gives in some of its runs only."""
+    report = explained("""
+        import minigrad
+        w = minigrad.nn.Linear(30, 20, device="numpy")
+        x = minigrad.ones(50, 30, device="numpy").realize()
+        for i in range(4):
+            y = w(x)
+            loss = y.exp().sum()
+            if i % 2:
+                del y
+            loss.backward()
+    """)
+    owners = [(o.number, o.phase) for o in report.owners]
+    held = [{owners[i]: nbytes for i, nbytes in run.owners} for run in report.runs]
+    assert {(5, "backward"): 4 * (30 * 20 + 20)} in held and {(5, "forward"): 4 * 50 * 20} in held
+    linear = [k for k in report.kernels if k.name == "linear"]
+    assert sorted(k.launches for k in linear) == [2, 2]
+
+
 def test_modules_are_named(explained) -> None:
     report = explained("""
         import minigrad
