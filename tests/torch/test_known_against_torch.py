@@ -225,6 +225,16 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-0.0, 0.0, 2.75, float('inf'), -1.5], dtype=L.float64).requires_grad_()", "v2 = v1.cumprod(0)",
         "v3 = L.autograd.grad(v2.sum().abs(), v1, create_graph=True, allow_unused=True)[0]")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([300.0, 1.0], dtype=L.float16).requires_grad_()",
+        "v2 = L.nn.functional.local_response_norm(v1[None, None], 2)", "v2.sum().backward()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([-5, 2], dtype=L.int8)", "v2 = L.pow(v1, 10000000001.0)")),
+    ("what PyTorch's kernels disagree about", ("v1 = L.tensor(1e20)", "v2 = L.nn.functional.normalize(v1, dim=0)")),
+    ("a step after a rounding", (
+        "v1 = L.tensor([[-3.75, 1.75, 2.75], [-0.0, -0.75, 1.25]], dtype=L.float64)",
+        "v2 = L.func.vmap(L.func.grad(lambda t: L.nn.functional.softmin(t, -1).sum()))(L.stack([L.ones_like(v1), v1]))",
+        "v3 = L.sign(v2)", "v3.detach().numpy()[:1] += 1")),
     ("conjugates are copies", (
         "v0 = L.ones(2, 3, dtype=L.float64)",
         "v1 = L.func.jvp(lambda t: L.pow(t, L.tensor(complex(-0.5, 1.25), dtype=L.complex128)), (v0,), (v0 * 4,))[1]",

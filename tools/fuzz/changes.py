@@ -128,7 +128,7 @@ RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
                        r"(digamma|lgamma|log_ndtr|sinc|mish|gelu|logit|copysign|atan2|hypot|xlog1py|angle|sgn"
-                       r"|cosine_similarity|conv1d)\(")
+                       r"|cosine_similarity|conv1d|pow|normalize|local_response_norm)\(")
 WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")

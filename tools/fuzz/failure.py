@@ -189,7 +189,7 @@ def shared(a: Any, b: Any) -> bool:
         a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
 
-CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\(|\[.*\] [-+*]?= )")
+CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\(|(?:\.detach\(\)\.numpy\(\))?\[.*\] [-+*]?= )")
 GUARD = re.compile(r"if (.*?): ")
 
 

@@ -423,8 +423,9 @@ KNOWN: tuple[Known, ...] = (
           change=ROW_MAJOR),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf) and "
-          "the slope of hardshrink(nan), in layer_norm() of numbers whose squares overflow, in logcumsumexp() of "
-          "complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
+          "the slope of hardshrink(nan), in layer_norm() of numbers whose squares overflow, as those of float16 do in "
+          "local_response_norm() and that of a single number in normalize(), in the number to which pow() takes "
+          "float32 ones, which may be a float64, in logcumsumexp() of complex numbers of which one is next to nothing, and in how many turns of 2 pi its angle has, which "
           "depends on the order of adding, in mode() of rows with NaN, which depends on where NaN is, in which of "
           "equal elements sort(), topk(), kthvalue(), median(), nanmedian(), mode() and quantile() take, in prod() "
           "whose partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes "

@@ -143,6 +143,23 @@ class Slopes:
 
         return (unit(x) * unit(y)).sum(dim)
 
+    def local_response_norm(self, x: Any, size: int) -> Any:
+        """Of a half type in float32, in which no square overflows."""
+        wide = x.float() if x.dtype in (self.library.float16, self.library.bfloat16) else x
+        return self.library.nn.functional.local_response_norm(wide, size).to(x.dtype)
+
+    def normalize(self, x: Any, dim: int) -> Any:
+        """One number as a row of one: the root of its square is that of a sum, which may be infinite."""
+        found = self.library.nn.functional.normalize(x if x.ndim else x[None], dim=dim)
+        return found.reshape(x.shape)
+
+    def pow(self, x: Any, exponent: Any) -> Any:
+        """By a number that is rounded to float32 first: which are odd depends on that."""
+        library = self.library
+        if isinstance(exponent, float) and library.result_type(x, exponent) == library.float32:
+            exponent = library.tensor(exponent, dtype=library.float32).item()
+        return library.pow(x, exponent)
+
     def gradient(self, y: Any, x: Any) -> tuple[Any]:
         """``autograd.grad`` with a graph, whose values are those without: PyTorch has two formulas for some."""
         values, tracked = [self.library.autograd.grad(

@@ -167,3 +167,16 @@ def test_an_infinite_complex_number_is_told_from_a_wrong_value() -> None:
     assert kind_of(Program(turned), Other(sqrt=lambda z: minigrad.sqrt(z.conj())), minigrad) == ""
     wrong = Other(tensor=lambda data: minigrad.tensor([1j, 3.0] if data == [1j, 2.0] else data))
     assert kind_of(program, wrong, minigrad) == ""
+
+
+def test_each_round_may_have_its_own_sign() -> None:
+    """Sums of which 0 is left, or something a bit larger, smaller, and larger again: one sign for all explains none."""
+    def sin(x: Any) -> Any:
+        rounded = 2e-16 if x.max().item() // 2 % 2 else -2e-16
+        return minigrad.sin(x) + minigrad.tensor([rounded, 0.0], dtype=minigrad.float64)
+
+    lines = ["if first: v1 = L.tensor([2.0, -2.0], dtype=L.float64).requires_grad_()",
+             "v2 = L.sin(v1 * number(1.0))", "v2.sum().abs().backward()"]
+    assert kind_of(Program(lines, rounds=3), minigrad, Other(sin=sin)) == "a step after a rounding"
+    wrong = Other(sin=lambda x: minigrad.sin(x) + minigrad.tensor([0.5, 0.0], dtype=minigrad.float64))
+    assert kind_of(Program(lines, rounds=3), minigrad, wrong) == ""
