@@ -63,6 +63,7 @@ def literal(type: str, value: int | float | bool) -> Operand:
 
 
 _ZEROS = frozenset(("0", "false", "0x0000000000000000"))
+_BITS = {"float": ("i32", ">f"), "double": ("i64", ">d")}
 
 
 class Region:
@@ -88,6 +89,7 @@ class Writer:
         self.floor = 0  # no operation is moved out of the innermost If
         self.epoch = 0  # counts stores: a load is remembered until the next one
         self.label = "entry"
+        self.chosen: dict[str, Operand] = {}  # of floats that are chosen from some that are known, the bits
 
     @property
     def depth(self) -> int:
@@ -197,8 +199,25 @@ class Writer:
             condition, a, b = self.together(condition, a, b)
         elif a.lanes != b.lanes:
             a, b = self.together(a, b)
-        return self.pure(f"select {condition.typed}, {a.typed}, {b.typed}", a.type, a.lanes,
-                         max(self.floor, condition.depth, a.depth, b.depth))
+        place = max(self.floor, condition.depth, a.depth, b.depth)
+        if a.lanes == 1 and a.type in _BITS:
+            first, other = self.chosen_bits(a), self.chosen_bits(b)
+            if first is not None and other is not None:
+                bits = self.pure(f"select {condition.typed}, {first.typed}, {other.typed}", first.type, 1, place)
+                found = self.convert("bitcast", bits, a.type)
+                self.chosen[found.text] = bits
+                return found
+        return self.pure(f"select {condition.typed}, {a.typed}, {b.typed}", a.type, a.lanes, place)
+
+    def chosen_bits(self, a: Operand) -> Operand | None:
+        """The bits of a float that is known, or is one of several that are. They are chosen among as integers: LLVM 22
+        would read the float from a table, and ends the process where it finds out late which one that is, if a vector
+        is made of it."""
+        if not a.is_literal:
+            return self.chosen.get(a.text)
+        value = struct.unpack(">d", bytes.fromhex(a.text[2:]))[0]
+        type, layout = _BITS[a.type]
+        return Operand(str(int.from_bytes(struct.pack(layout, value))), type)
 
     def convert(self, opcode: str, a: Operand, type: str) -> Operand:
         full = type if a.lanes == 1 else f"<{a.lanes} x {type}>"

@@ -39,8 +39,6 @@ ALLOWED = C_FUNCTIONS | PYTHON | {
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()
-BITS = re.compile(r"(%\S+) = bitcast (?:double|float|half|bfloat) ")
-BELOW_ZERO = re.compile(r"= icmp slt i\d+ (%\S+), 0$", re.MULTILINE)
 LIBRARIES = 64  # in a session
 LEVEL = int(SETTINGS["CODEGEN"].default)  # of code generation, where the setting does not count
 
@@ -239,13 +237,6 @@ def _emit(text: str, names: tuple[str, ...], device: str, passes: tuple[str, ...
     return host().machine(level).emit_object(module)
 
 
-def _asks_signs(text: str) -> bool:
-    """Whether the sign bit of a number is looked at. If the number is never negative, LLVM 22's instruction selection
-    finds that out, and then ends the process over two constants of different widths; the pass that combines
-    instructions finds it before. Vectors do it no harm."""
-    return not set(BITS.findall(text)).isdisjoint(BELOW_ZERO.findall(text))
-
-
 def _optimised(text: str, passes: tuple[str, ...]) -> Any:
     llvm = host()
     binding = llvm.binding
@@ -253,8 +244,6 @@ def _optimised(text: str, passes: tuple[str, ...]) -> Any:
     head = f'target datalayout = "{llvm.layout}" target triple = "{llvm.triple}" '
     module = binding.parse_assembly(head + text)
     module.verify()  # a broken module would end the process; checking takes less than a hundredth of the time
-    if _asks_signs(text):
-        passes = ("add_instruction_combine_pass", *passes)
     if passes:
         options = binding.create_pipeline_tuning_options(speed_level=1)
         builder = binding.create_pass_builder(llvm.machine(LEVEL), options)
