@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from minigrad.autograd.keeps import KEEPS, OWN
+from minigrad.autograd.keeps import OWN
 from minigrad.autograd.mode import mode
 from minigrad.autograd.watching import Kept, watched
 from minigrad.grad import Backward
@@ -35,26 +35,23 @@ AGAIN: dict[str, tuple[str, ...]] = {
     "XlogyBackward0": ("g*~gb b*~gb", "g*a ~ga*b b*b"),
 }
 """For each operand (the last row is for all others) the products of its gradient's formula in PyTorch, where what they
-read is not what minigrad's own formula does. ``g*b``: of the gradient that came and the second operand; a product reads
-a factor if the other one is tracked. ``~ab``: a factor that was computed from the first two operands, which no Tensor
-of the program shows. ``y`` is the result, ``z`` the second one. ``a!`` is read in any case, ``own``: and what
-minigrad's own formula reads."""
+read is not what minigrad's own formula does; of other ops it is ``OWN_FORMULA``. ``g*b``: of the gradient that came and
+the second operand; a product reads a factor if the other one is tracked. ``~ab``: a factor that was computed from the
+first two operands, which no Tensor of the program shows. ``y`` is the result, ``z`` the second one. ``a!`` is read in
+any case, ``own``: and what minigrad's own formula reads."""
 
+OWN_FORMULA = ("own",)
 PLACES = {"a": 0, "b": 1, "c": 2, "y": -1, "z": -2, "g": OWN}
 _FACTOR = re.compile(r"(~?)(\w+)")
 
 
 @cache
-def _reads(name: str, operand: int) -> tuple[tuple[str, str], ...] | None:
-    """What is read for an operand's gradient: letters, each with those of which one must be tracked, or ``"!"``. None:
-    what minigrad's own formula reads.
+def _reads(rows: tuple[str, ...], operand: int) -> tuple[tuple[str, str], ...]:
+    """What is read for an operand's gradient: letters, each with those of which one must be tracked, or ``"!"``.
 
-    >>> _reads("Log1PBackward0", 0), _reads("AbsBackward0", 0)
+    >>> _reads(AGAIN["Log1PBackward0"], 0), _reads(AGAIN["AbsBackward0"], 0)
     ((('g', 'a'),), (('g', 'a'), ('a', '!')))
     """
-    rows = AGAIN.get(name)
-    if rows is None:
-        return None
     found = []
     for product in rows[min(operand, len(rows) - 1)].split():
         if product == "own" or product[-1] == "!":
@@ -81,8 +78,7 @@ def watch_again(op: Any, back: Backward, operands: Sequence[Any], outputs: Seque
     letters |= {"g"} if any([g._source() is not None for g in operands[count:]]) else set()
     recorded = next((o._edge[0] for o in outputs if o._edge is not None), None)
     for position, entry in tracked:
-        rows = _reads(op.name(), position) if op.keeps is KEEPS.get(op.name()) else None
-        rows = (("own", "!"),) if rows is None else rows
+        rows = _reads(op.again, position)
         read = {letter for letter, others in rows if others == "!" or letters & set(others)}
         places_read = {PLACES[letter] for letter in read - {"own"}}
         numbers = {at for at in range(len(operands)) if (places[at] if at < count else OWN) in places_read}

@@ -113,7 +113,8 @@ FLOWS: dict[str, Keeps] = {
         "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0", "ModeBackward0",
         "NanToNumBackward0", "NanmedianBackward0", "NansumBackward0", "NextafterBackward0", "ProdBackward0",
         "ProdBackward1", "ScatterReduceBackward0", "TakeBackward0"), ()),
-    "PutBackward0": (), "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
+    "AddcdivBackward0": ((), (2,), (1, 2)), "PutBackward0": (),
+    "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
     "XlogyBackward0": ((1,), (0, 1)), "SpecialXlog1PyBackward0": ((1,), (0, 1)),
 }
 """For each operand where the gradient of its gradient flows, of ops that read more for it: in comparisons, as

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
-from minigrad.autograd.again import watch_again
+from minigrad.autograd.again import AGAIN, OWN_FORMULA, watch_again
 from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
 from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, reads
 from minigrad.autograd.mode import mode
@@ -350,21 +350,24 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
 
 
 def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = "by name",
-         flows: Keeps | None = None) -> type[Node]:
+         flows: Keeps | None = None, again: tuple[str, ...] | None = None) -> type[Node]:
     """The subclass of Node, or of another ``base``, for the ops of this name; what they keep stands in ``KEEPS`` unless
     it is given. None: it is not known, as of an op's derivative, whose entry has its name. ``flows``: as ``FLOWS``.
+    ``again``: as ``AGAIN``.
 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
     chosen: Any = base or (Refusing if name == NOT_IMPLEMENTED else Node)
+    usual = AGAIN.get(name, OWN_FORMULA) if isinstance(keeps, str) or keeps is KEEPS.get(name) else OWN_FORMULA
     return _kind(name, chosen, KEEPS.get(name) if isinstance(keeps, str) else keeps,
-                 FLOWS.get(name) if flows is None else flows)
+                 FLOWS.get(name) if flows is None else flows, usual if again is None else again)
 
 
 @cache
-def _kind(name: str, base: Any, keeps: Keeps | None, flows: Keeps | None) -> type[Node]:
+def _kind(name: str, base: Any, keeps: Keeps | None, flows: Keeps | None, again: tuple[str, ...]) -> type[Node]:
     return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps, "flows": flows,
+                                "again": again,
                                 "once": base.once or name == "CopySlices", "at_once": name == NOT_IMPLEMENTED})
 
 

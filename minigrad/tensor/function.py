@@ -39,7 +39,8 @@ class Function:
 
     ``compute`` takes the values of the Tensors, then those of the numbers as 0-d values, then the static arguments; its
     gradient follows from the table unless it is given; ``differentiable``: from how many of the outputs, the first;
-    ``keeps``: what PyTorch's backward reads where that is not what its ops of this name do (see ``keeps.py``).
+    ``keeps``, ``again``: what PyTorch's backward, and that of its backward, read where that is not what its ops of this
+    name do (see ``keeps.py`` and ``again.py``).
     ``ahead``: forward mode follows from ``compute``, not from ``gradient``. See ``Body``. Inside ``autocast`` the
     operands are cast first, as the tables say for ``name``.
 
@@ -53,9 +54,9 @@ class Function:
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
                  gradient: Callable[..., Any] | ByType | None = None, differentiable: int | None = None,
-                 keeps: Keeps | str = "by name", ahead: bool = False) -> None:
+                 keeps: Keeps | str = "by name", ahead: bool = False, again: tuple[str, ...] | None = None) -> None:
         self.body = Body(name, compute, gradient, differentiable, ahead)
-        self.node: type[Node] = kind(node, keeps=keeps)
+        self.node: type[Node] = kind(node, keeps=keeps, again=again)
         self.casts = rule_of(name)
 
     def __repr__(self) -> str:

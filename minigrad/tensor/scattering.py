@@ -167,12 +167,18 @@ def _extreme_gradient(places: Make) -> Callable[..., tuple[LazyBuffer | None, ..
     return gradient
 
 
-def _functions(name: str, node: str, places: Make) -> dict[str, Function]:
-    """By reduction."""
-    compute = _reducer(places)
-    plain = Function(name, compute, node)
-    extreme = Function(name, compute, node, _extreme_gradient(places), ahead=True)
-    return {reduce: extreme if reduce in ("amax", "amin") else plain for reduce in MODES}
+def _functions(name: str, node: str, places: Make) -> dict[tuple[str, bool], Function]:
+    """By reduction, and whether the tensor's own elements are included. Of a product's gradient the formula reads what
+    the product is of, of the others' the index alone, for the tensor only where its own elements are to get nothing."""
+    compute, found = _reducer(places), {}
+    for included in (True, False):
+        again = ("" if included else "c!", "g! c!")
+        plain = Function(name, compute, node, again=again)
+        product = Function(name, compute, node, again=("b! c!", "own"))
+        extreme = Function(name, compute, node, _extreme_gradient(places), ahead=True, again=again)
+        for reduce in MODES:
+            found[reduce, included] = {"amax": extreme, "amin": extreme, "prod": product}.get(reduce, plain)
+    return found
 
 
 _SCATTER, _SCATTER_ADD = [Function("scatter", _writer(by_element), f"{name}Backward0")
@@ -350,7 +356,8 @@ class Scattering:
         require_tensor(src, "scatter_reduce", "src", 4)
         if index.numel():
             not_for(_REFUSED[reduce][0], self.dtype, f"scatter_gather_tensor_cpu_reduce_{reduce}")
-        return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce], reduce, bool(include_self))
+        return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce, bool(include_self)], reduce,
+                        bool(include_self))
 
     scatter_reduce_ = in_place(scatter_reduce)
 
@@ -433,7 +440,7 @@ class Scattering:
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_reduce_")
         check_index_range(index, (self._shape() or (1,))[axis], message="index out of range in self")
-        return _INDEX_REDUCE[reduce]((self, source, index), (axis, reduce, bool(include_self)))
+        return _INDEX_REDUCE[reduce, bool(include_self)]((self, source, index), (axis, reduce, bool(include_self)))
 
     index_reduce_ = in_place(index_reduce)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -119,6 +120,25 @@ def test_a_factor_beside_complex_numbers_is_not_used_up(op) -> None:
     y.backward()
     y.backward()
     assert z.grad is not None
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "amax", "amin", "prod"])
+@pytest.mark.parametrize("changed", ["operand", "source", "result", "index"])
+@pytest.mark.parametrize("kind", ["scatter_reduce", "index_reduce"])
+def test_what_the_derivative_of_a_reduction_by_places_reads(kind, changed, reduce) -> None:
+    """Its index; of a product the other operand, too. What decides which element is the largest does not count."""
+    if kind == "index_reduce" and reduce == "sum":
+        return
+    x, weights, index = leaf(1.5, 2.0, -3.0), leaf(1.0, 2.0, 3.0), minigrad.tensor([0, 0, 1])
+    for tracked, other in (("source", "operand"), ("operand", "source")):
+        operands = {tracked: x * 1, other: minigrad.tensor([0.5, -1.0, 2.5])}
+        result = getattr(operands["operand"], kind)(0, index, operands["source"], reduce)
+        slope, = minigrad.autograd.grad(result, x, weights, create_graph=True)
+        {**operands, "result": result, "index": index}[changed].detach().mul_(1)
+        whole = tracked == "source" and (reduce == "prod" or changed == "index")
+        read = whole or (reduce == "prod" and changed in ("source", "index"))
+        with pytest.raises(RuntimeError, match="modified by an inplace") if read else nullcontext():
+            minigrad.autograd.grad((slope * slope).sum(), weights)
 
 
 @pytest.mark.parametrize(("op", "requires"), [
