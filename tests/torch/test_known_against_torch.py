@@ -257,6 +257,12 @@ def test_a_tangent_of_another_type_in_a_statement_of_several_rounds() -> None:
     assert kind_of(Program(lines, rounds=2), torch, minigrad) == "what PyTorch's kernels disagree about"
 
 
+def test_a_backward_that_a_change_in_place_forbids_beside_slopes_of_two_types() -> None:
+    lines = ["if first: v1 = L.tensor(-2.75, dtype=L.float64).requires_grad_()", "v2 = fresh(3.25, dtype=L.bfloat16)",
+             "v3 = L.atan2(v2, v1)", "if odd: v2.floor_()", "v3.sum().abs().backward()"]
+    assert kind_of(Program(lines, rounds=3), torch, minigrad) == "what PyTorch's kernels disagree about"
+
+
 def test_what_is_made_of_a_rounded_number_is_told_from_a_wrong_one() -> None:
     """0 and 4e-17, times infinity: NaN, whose sign is open, and infinity."""
     class Other(Wrong):

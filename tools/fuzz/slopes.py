@@ -110,19 +110,24 @@ class Slopes:
 
     def atan2(self, y: Any, x: Any) -> Any:
         """In the type of the result: PyTorch's slope has a square of x in its own."""
-        return self.library.atan2(*self._of_one_type(y, x))
+        return self._in_one_type(self.library.atan2, y, x)
 
     def hypot(self, x: Any, y: Any) -> Any:
         """As atan2(): a tangent times x."""
-        return self.library.hypot(*self._of_one_type(x, y))
+        return self._in_one_type(self.library.hypot, x, y)
 
     def xlog1py(self, x: Any, y: Any) -> Any:
         """As atan2(): y + 1."""
-        return self.library.special.xlog1py(*self._of_one_type(x, y))
+        return self._in_one_type(self.library.special.xlog1py, x, y)
 
-    def _of_one_type(self, *operands: Any) -> list[Any]:
-        common = self.library.result_type(*operands)
-        return [t.to(common) if hasattr(t, "detach") and t.is_floating_point() else t for t in operands]
+    def _in_one_type(self, function: Any, *operands: Any) -> Any:
+        """What it gives for operands of the type of the result. Backward reads the operands themselves, too: one that
+        was changed in place is an error."""
+        whole, common = function(*operands), self.library.result_type(*operands)
+        turned = [t.to(common) if hasattr(t, "detach") and t.is_floating_point() else t for t in operands]
+        if all(a is b for a, b in zip(turned, operands, strict=True)):
+            return whole
+        return self.library.where(self.library.ones_like(whole, dtype=self.library.bool), function(*turned), whole)
 
     def angle(self, x: Any) -> Any:
         """As copysign()."""
