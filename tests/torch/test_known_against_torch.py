@@ -14,6 +14,7 @@ import minigrad  # noqa: E402
 from tools.fuzz.changes import OTHER_KERNELS  # noqa: E402
 from tools.fuzz.known import kind_of  # noqa: E402
 from tools.fuzz.program import Program, _as_returned, compare  # noqa: E402
+from tools.fuzz.slopes import Slopes  # noqa: E402
 from tools.fuzz.ties import InOrder  # noqa: E402
 
 
@@ -613,3 +614,10 @@ def test_a_view_that_must_not_be_asked_is_compared_as_it_is() -> None:
     with pytest.raises(RuntimeError, match="created in no_grad mode"):
         view.is_leaf  # noqa: B018
     assert _as_returned(view, view) is view
+
+
+def test_the_slope_of_digamma_ends_for_large_numbers() -> None:
+    """PyTorch's zeta() adds 1 to a negative number until it is not."""
+    x = torch.tensor([1e18, 2.5, -0.5], dtype=torch.float64, requires_grad=True)
+    Slopes(torch).digamma(x).sum().backward()
+    assert x.grad.tolist() == pytest.approx([1e-18, 0.49035775610023, 8.9348022005446], rel=1e-12)

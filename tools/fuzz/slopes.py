@@ -72,7 +72,7 @@ class Slopes:
         """The slope of digamma(), and where it is left as it is."""
         library = self.library
         at, one = x.detach().double(), library.ones((), dtype=library.float64)
-        turned = library.special.zeta(one * 2, 1 - at)
+        turned = library.special.zeta(one * 2, (1 - at).clamp(min=1))  # of a far negative number it does not end
         slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
                               (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
         pole = (at == at.round()) & (at < 0) & at.isfinite()
