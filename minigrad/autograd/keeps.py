@@ -30,10 +30,10 @@ _OF_ONE: dict[tuple[int, ...], str] = {
           "Logit Mish NanToNum Nansum Normalize Polygamma Pow ReflectionPad1D ReflectionPad2D ReflectionPad3D "
           "ReplicationPad1D ReplicationPad2D ReplicationPad3D Silu Sin Sinc Sinh Softplus Softshrink SpecialEntr "
           "Threshold Var VarMean",
-    (-1,): "CholeskyInverse Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid "
+    (-1,): "Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid "
            "Softmax Sqrt Tan Tanh",
-    (-1, 0): "Amax Amin Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Nanmedian Pdist Prod Sgn Std "
-             "SpecialErfcx SpecialLogNdtr StdMean",
+    (-1, 0): "Amax Amin CholeskyInverse Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Nanmedian "
+             "Pdist Prod Sgn Std SpecialErfcx SpecialLogNdtr StdMean",
     (-2, 0): "FractionalMaxPool2D FractionalMaxPool3D",
     (-3, 0): "AdaptiveMaxPool1D AdaptiveMaxPool2D AdaptiveMaxPool3D MaxPool1DWithIndices MaxPool2DWithIndices "
              "MaxPool3DWithIndices",
@@ -70,7 +70,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "SelectScatterBackward0": ((), ()), "SliceScatterBackward0": ((), ()), "DiagonalScatterBackward0": ((), ()),
     "AsStridedScatterBackward0": ((), ()), "LuUnpackBackward0": ((),), "PutBackward0": ((1,), (), (1, 2)),
     "LerpBackward0": ((), ()), "LerpBackward1": ((2,), (2,), (0, 1, 2)),
-    "LdexpBackward0": ((-1, 1), (-1,)), "CholeskySolveBackward0": ((-1, 0), (-1, 0)),
+    "LdexpBackward0": ((-1, 1), (-1,)), "CholeskySolveBackward0": ((-1, 0, 1), (-1, 0, 1)),
     "MaximumBackward0": _BOTH, "MinimumBackward0": _BOTH, "FmaxBackward0": _BOTH, "FminBackward0": _BOTH,
     "Atan2Backward0": _BOTH, "XlogyBackward0": _BOTH, "LogaddexpBackward0": _BOTH, "Logaddexp2Backward0": _BOTH,
     "ComplexBackward0": ((0,), (1,)), "NextafterBackward0": ((0, 1), ()), "PolarBackward0": ((-1,), (-1,)),
@@ -87,7 +87,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "IndexCopyBackward0": ((2,), (1, 2)), "LinalgSolveExBackward0": ((-1, 0), (-1, 0)),
     "ScatterReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)), "IndexReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)),
     "SortBackward0": ((1,),), "TopkBackward0": ((1,),), "KthvalueBackward0": ((1,),), "MedianBackward1": ((1,),),
-    "NanmedianBackward1": ((1,),), "ModeBackward0": ((0, 1),), "CummaxBackward0": ((0, 1),),
+    "NanmedianBackward1": ((1,),), "ModeBackward0": ((1,),), "CummaxBackward0": ((0, 1),),
     "CumminBackward0": ((0, 1),), "TakeBackward0": ((0, 1),), "MaskedSelectBackward0": ((0, 1),),
     "MaxUnpool1DBackward0": ((1,),), "MaxUnpool2DBackward0": ((1,),), "MaxUnpool3DBackward0": ((1,),),
     "RreluWithNoiseBackward0": ((0,),),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.tensor.definition import FUNCTIONS
+from minigrad.tensor.function import watched
 from minigrad.tensor.lapack.host import Gradients, host_function, is_complex, with_values
 from minigrad.tensor.operands import whole_number
 from minigrad.tensor.promotion import get_default_dtype, type_name
@@ -147,9 +148,10 @@ def _one(x: Tensor, to_complex: bool, n: Any, dim: int, norm: str | None,
 
 def c2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:
     """``fft`` and ``ifft``."""
-    x, at, mode, n = _one(x, True, n, dim, norm, name)
-    size = _points(x.shape[at] if n is None else n)
-    return _C2C((resized(x, (at,), (size,)),), ((at,), mode, forward))
+    x, at, mode, n = _one(x, False, n, dim, norm, name)
+    x = resized(x, (at,), (_points(x.shape[at] if n is None else n),))
+    result = _C2C((x.to(x.dtype.complex),), ((at,), mode, forward))
+    return result if is_complex(x) else watched(result, x)
 
 
 def r2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:

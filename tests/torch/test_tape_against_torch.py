@@ -467,6 +467,28 @@ t.matmul(c,a) t.addcdiv(a,b,c) t.add(a.cfloat(),b,alpha=2).real t.sub(a,b.cfloat
 t.lerp(a.cfloat(),b.cfloat(),.3).real t.lerp(a.cfloat(),b.cfloat(),.3+1j).real t.addcmul(a.cfloat(),b,c,value=2).real
 t.addcdiv(a.cfloat(),b,c).real t.addmv(c.cfloat(),a.cfloat(),d.cfloat(),beta=2).real
 t.addmm(b.cfloat(),a.cfloat(),b.cfloat(),alpha=2j).real t.addr(a.cfloat(),c.cfloat(),d.cfloat(),alpha=2).real
+a.mode(0)[0] a.median(0)[0] a.nanmedian(0)[0] a.median() a.nanmedian() a.topk(2,0)[0] a.cummin(0)[0] a.take(i)
+a.masked_select(m) a.scatter(0,i,b) a.scatter_add(0,i,b) a.scatter_reduce(0,i,b,'sum') a.index_copy(0,i[0],b)
+a.index_reduce(0,i[0],b,'amax') a[i] a.aminmax(dim=0)[0] a.max() a.min() t.fmin(a,b) t.logaddexp2(a,b) t.ldexp(a,b)
+t.complex(a,b).real t.polar(a,b).real t.nextafter(a,b) t.lerp(a,b,a) t.lerp(a,b,b) a.clamp(b,a) a.clamp(min=b) a.acosh()
+a.asin() a.atanh() a.cosh() a.sinh() a.sinc() a.digamma() a.polygamma(1) a.erfc() a.erfinv() a.i0() a.logit() a.sgn()
+a.deg2rad() a.rad2deg() a.ceil() a.round(decimals=1) a.nan_to_num() a.nansum() a.logcumsumexp(0) t.frexp(a)[0]
+t.special.entr(a) t.special.erfcx(a) t.special.log_ndtr(a) t.special.xlog1py(a,b) t.special.zeta(a,2.) a.diag_embed()
+a.permute(1,0) a.transpose(0,1) a.squeeze() a[:1].squeeze(0) a.split([1,2])[0]*1 a.as_strided((2,2),(3,1))
+a.as_strided_scatter(b[:2,:2],(2,2),(3,1)) a.fill(2.) t.std_mean(a)[0] t.var_mean(a)[0] t.cdist(a,b) F.pdist(a)
+t.linalg.cross(a,b) t.linalg.det(a) t.linalg.inv(a) t.linalg.solve(a,b) t.linalg.qr(a)[0] t.linalg.svdvals(a) a.norm()
+t.linalg.eigvalsh(a+a.T) t.linalg.cholesky(a@a.T+t.eye(3)) t.cholesky_inverse(a) t.cholesky_solve(a,b) t.matrix_exp(a)
+t.linalg.vector_norm(a) t.linalg.matrix_norm(a) t.linalg.lu_factor(a)[0] t.fft.fft(a).real t.fft.rfft(a).real
+t.fft.irfft(a) t.addbmm(a,a[None],b[None]) F.rms_norm(a,(3,),c) F.group_norm(a[None],1) F.instance_norm(a[None])
+F.batch_norm(a,None,None,c,d,True) F.batch_norm(a,c.detach(),d.detach(),d) F.celu(a) F.hardshrink(a)
+F.hardsigmoid(a) F.logsigmoid(a) F.threshold(a,.2,0.)
+F.normalize(a) F.local_response_norm(a[None],2) F.bilinear(a,b,a[None],c[:1]) F.rrelu(a)
+F.huber_loss(a,b) F.soft_margin_loss(a,b) F.multi_margin_loss(a,i[0]) F.multilabel_margin_loss(a,i)
+F.adaptive_avg_pool1d(a[None],2) F.adaptive_max_pool1d(a[None],2) F.avg_pool1d(a[None],2) F.avg_pool2d(a[None],2)
+F.adaptive_avg_pool2d(a[None],2) F.adaptive_max_pool2d(a[None],2) F.max_pool2d(a[None],2) F.embedding_bag(i,a)
+F.pad(a[None],(1,1),'reflect') F.pad(a[None],(1,1),'replicate') F.pad(a[None],(1,1),'circular')
+F.grid_sample(a[None,None],b[None,:,:2][:,:,None],align_corners=False)
+F.scaled_dot_product_attention(a[None],b[None],a[None])
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from minigrad.autograd.mode import is_grad_enabled
 from minigrad.dtype import int64
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
@@ -106,6 +107,10 @@ def batch_norm_counted(input: Tensor, running_mean: Tensor | None, running_var: 
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     elif eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
+    for name, given in (("running_mean", running_mean), ("running_var", running_var)):
+        if given is not None and given.requires_grad and is_grad_enabled():
+            raise RuntimeError("The function 'native_batch_norm' is not differentiable with respect to argument "
+                               f"'{name}'. This input cannot have requires_grad True.")
     if input.numel() == 0:  # as in PyTorch, parameters and statistics of any size will do, and are left alone
         if batches is not None:
             batches.add_(1)
