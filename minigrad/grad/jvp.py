@@ -88,7 +88,10 @@ def _summed(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     applied = Applied(node, node.op, node.srcs, node.arg, vjp)
     share, = GRADIENTS[node.op].apply(applied, node.like(1.0))
     assert share is not None
-    return share.conj().binary(Op.MUL, t).reduce(Op.SUM, node.arg)
+    part = share.conj().binary(Op.MUL, t)
+    if node.op in (Op.MAX, Op.MIN):  # the tangents of the others may be infinite
+        part = share.binary(Op.EQ, share.like(0)).where(part.like(0), part)
+    return part.reduce(Op.SUM, node.arg)
 
 
 def _gather(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:

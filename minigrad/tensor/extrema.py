@@ -146,7 +146,8 @@ _OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1", _evenly),
              Op.MIN: Function("min", _over, "MinBackward1", _evenly)}
 _ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),
           Op.MIN: Function("min", _along, "MinBackward0", _along_gradient)}
-_AMAX, _AMIN = [Function(name, _over, f"{name.capitalize()}Backward0", _over_gradient) for name in ("amax", "amin")]
+_AMAX, _AMIN = [Function(name, _over, f"{name.capitalize()}Backward0", _over_gradient, ahead=True)
+                for name in ("amax", "amin")]
 
 
 def _ends(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:

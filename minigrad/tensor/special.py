@@ -56,7 +56,7 @@ def _lgamma(x: Value) -> Value:
     below = x < 0.0
     above = _lgamma_above(choose(below, 1.0 + size, size))
     sine, _ = sine_of_pi(size)
-    reflected = choose(size.equals(math.inf), math.inf, -(sine / math.pi).log() - above)
+    reflected = choose(above.equals(math.inf), math.inf, -(sine / math.pi).log() - above)
     return choose(x.equals(x), choose(below, reflected, above) + 0.0, x)
 
 

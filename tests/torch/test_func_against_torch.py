@@ -681,3 +681,14 @@ def _in_level(T: Any, program: Callable[..., Any]) -> Any:
 def test_errors(name: str) -> None:
     ours, theirs = _fails(ERRORS[name])
     assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["amin", "amax"])
+@pytest.mark.parametrize("tangent", [
+    (2.0, np.inf, 1, 1), (2.0, 3, np.inf, 1), (2.0, 3, np.nan, 1), (np.inf, -np.inf, 0, 0)])
+def test_tangents_of_what_is_not_the_extreme_do_not_count(name, tangent):
+    found = []
+    for library in (minigrad, torch):
+        x, t = [library.tensor(v, dtype=library.float64) for v in ((1.0, 1, 3, 2), tangent)]
+        found.append(library.func.jvp(lambda v: getattr(v, name)(0), (x,), (t,))[1].item())
+    np.testing.assert_equal(*found)

@@ -114,6 +114,7 @@ def test_special_functions(name):
 
 def test_special_functions_at_their_poles():
     assert t(0.0, -1.0, -2.0).lgamma().tolist() == [math.inf] * 3
+    assert t(-1.7976931348623157e308, -math.inf).lgamma().tolist() == [math.inf] * 2
     assert math.isnan(t(-1.0).digamma().item()) and t(0.0).digamma().item() == -math.inf
     assert t(1.0, -1.0).erfinv().tolist() == [math.inf, -math.inf] and math.isnan(t(1.1).erfinv().item())
     assert minigrad.xlogy(t(0.0), t(0.0)).item() == 0.0
