@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor and index tensors along one dimension. Out: elements gathered there; masks and coordinates
 of nonzero elements.
-Next: ``scattering.py``."""
+Next: ``places.py``."""
 
 from __future__ import annotations
 

@@ -249,19 +249,17 @@ _creator("randn", lambda g, shape, dtype: _parts(lambda s, d: g.normal(s, 0.0, _
 def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Generator | None = None,
             dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
             pin_memory: bool = False) -> Tensor:
-    """Integers in [low, high); with two arguments in [0, first).
+    """Integers in [low, high); with two arguments in [0, first). ``TypeError`` for bounds that are not whole.
 
     >>> _ = manual_seed(42)
     >>> randint(10, (3,))
     tensor([2, 7, 6])
     """
-    position = 2 if size is None else 3
-    if size is None:  # randint(high, size)
-        low, high, size = 0, low, high
-    elif high is None:
-        low, high = 0, low
-    shape = size_argument("randint", size, position)
-    begin, end = whole_number("randint", "low", low, 1), whole_number("randint", "high", high, position - 1)
+    place = 2
+    if size is None or high is None:  # randint(high, size)
+        low, high, size, place = 0, low, high if size is None else size, 1
+    shape = size_argument("randint", size, place + 1)
+    begin, end = whole_number("randint", "low", low, 1), whole_number("randint", "high", high, place)
     _check_bounds(begin, end, dtype or int64)
     return _made(lambda g: g.randint(begin, end, shape), generator, dtype or int64, device, requires_grad)
 
@@ -283,7 +281,7 @@ _WHOLE = {"float16": 2**11 + 1, "float32": 2**24 + 1, "float64": 2**53 + 1}
 @function("randperm")
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """0 … n-1 in random order. ``RuntimeError`` for more numbers than the dtype holds."""
+    """0 … n-1 in random order. ``TypeError`` if n is not whole, ``RuntimeError`` for more than the dtype holds."""
     kind, n = dtype or int64, whole_number("randperm", "n", n, 1)
     if kind.kind not in "iuf":
         raise NotImplementedError(f"\"randperm\" not implemented for '{type_name(kind)}'")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_, int32, int64, uint8
@@ -23,12 +22,11 @@ from minigrad.tensor.gathering import (
     check_flat_index,
     check_index_dtype,
     check_index_range,
-    coordinates,
-    in_front,
     uses_index,
 )
-from minigrad.tensor.indexing import inverse, put, wrapped
+from minigrad.tensor.indexing import put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
+from minigrad.tensor.places import Make, by_element, by_row
 from minigrad.tensor.promotion import number, stored, type_name
 
 if TYPE_CHECKING:
@@ -40,65 +38,6 @@ MODES = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min
 _REFUSED = {"mean": ("b", "div_floor_cpu"), "amax": ("c", "maximum_cpu"), "amin": ("c", "minimum_cpu"),
             "prod": ("", ""), "sum": ("", "")}
 """Kinds of dtypes that a reduction is not defined for, and the name of PyTorch's kernel that refuses them."""
-
-
-# --- where things go: two ways to say it
-
-Way = Callable[[LazyBuffer], LazyBuffer]
-
-
-@dataclass
-class Places:
-    """What an op along an axis writes on (``front``), what it writes there (``value``), and the ``indexes`` of the
-    SCATTER. ``forth`` goes from the tensor's shape to that of ``front``, ``back`` the other way; ``back_value`` goes
-    from the shape of ``value`` to that of what was given."""
-
-    front: LazyBuffer
-    value: LazyBuffer
-    indexes: Sequence[LazyBuffer]
-    forth: Way
-    back: Way
-    back_value: Way
-
-
-Make = Callable[[LazyBuffer, LazyBuffer, LazyBuffer, int], Places]
-"""From the tensor, what is given, the index and the axis."""
-
-
-def by_element(x: LazyBuffer, given: LazyBuffer, index: LazyBuffer, axis: int) -> Places:
-    """``scatter``: each element has a position of its own along the axis. What is given without dimensions is written
-    everywhere; of other shapes the part of the index's size is."""
-    index = index.cast(int64).reshape(index.shape or (1,))
-    source = given.reshape(given.shape or (1,)) if given.shape or not x.shape else given
-    whole = source.shape
-    value = source.shrink(tuple([(0, n) for n in index.shape])) if whole else source.expand(index.shape)
-
-    def forth(v: LazyBuffer) -> LazyBuffer:
-        return v.reshape(x.shape or (1,))
-
-    def back_value(v: LazyBuffer) -> LazyBuffer:
-        padding = tuple([(0, n - m, 0) for n, m in zip(whole, index.shape, strict=True)])
-        return v.pad(padding).reshape(given.shape)
-
-    return Places(forth(x), value, coordinates(index, axis), forth, lambda v: v.reshape(x.shape), back_value)
-
-
-def by_row(x: LazyBuffer, given: LazyBuffer, index: LazyBuffer, axis: int) -> Places:
-    """``index_add``: whole parts of the tensor have a position along the axis. What is given without dimensions is
-    written everywhere."""
-    order = in_front(axis, max(1, len(x.shape)))
-    index = index.cast(int64).reshape((index.size,))
-
-    def forth(v: LazyBuffer) -> LazyBuffer:
-        return v.reshape(x.shape or (1,)).permute(order)
-
-    front, source = forth(x), given.cast(x.dtype)
-    if source.shape or not x.shape:
-        value = source.reshape(source.shape or (1,)).permute(order)
-    else:
-        value = source.expand((index.size, *front.shape[1:]))
-    return Places(front, value, (index,), forth, lambda v: v.permute(inverse(order)).reshape(x.shape),
-                  lambda v: v.permute(inverse(order)).reshape(given.shape))
 
 
 # --- what is done there
