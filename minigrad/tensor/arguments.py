@@ -102,7 +102,7 @@ def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
             value, where = kwargs.get(name, False), ""
         if type(value) is not bool and not (value is None and optional):
             kind = type(value)  # NumPy's is called bool, too
-            raise TypeError(f"{inspect.unwrap(function).__name__}(): argument '{name}'{where} must be bool, not "
+            raise TypeError(f"{function.__name__}(): argument '{name}'{where} must be bool, not "
                             f"{'numpy.' * (kind.__module__ == 'numpy')}{kind.__name__}")
 
 

@@ -262,11 +262,13 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     tensor([2, 3])
     """
 
-    entirely = OVERLAP.setdefault(plain.__name__, False)
+    entirely, flags = OVERLAP.setdefault(plain.__name__, False), has_flags(plain)
     plain = getattr(plain, "unchecked", plain)
 
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        if flags:
+            check_flags(changed, (self, *args), kwargs, True)
         with record_lock:  # it reads self, and writes it
             try:
                 check_in_place(self)

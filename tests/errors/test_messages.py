@@ -324,6 +324,9 @@ t.full(2, 1.0) ⇒ TypeError: full(): argument 'size' (position 1) must be tuple
 t.randint(3.5, (2,)) ⇒ TypeError: randint(): argument 'high' (position 1) must be int, not float
 t.randperm(2.5) ⇒ TypeError: randperm(): argument 'n' (position 1) must be int, not float
 t.eye(2.0) ⇒ TypeError: eye(): argument 'n' (position 1) must be int, not float
+t.zeros(3).put_(t.tensor([0]), t.ones(1), 1) ⇒ TypeError: put_(): argument 'accumulate' (position 3) must be bool, not
+t.zeros(3).scatter_reduce_(0, t.tensor([0]), t.ones(1), 'sum', include_self=1) ⇒ TypeError: scatter_reduce_(): argument
+t.nn.functional.batch_norm(t.ones(2, 3), t.zeros(3, requires_grad=True), t.ones(3)) ⇒ RuntimeError: The function 'native
 t.ones(1, 2, 1).squeeze(0, 0) ⇒ RuntimeError: dim 0 appears multiple times in the list of dims
 t.ones(1, 2, 1).squeeze(0, dim=2) ⇒ TypeError: squeeze() received an invalid combination of arguments
 """
