@@ -151,8 +151,10 @@ def showing() -> tuple[int, int]:
 def graphs_are_shown(executable: Any = None) -> bool:
     """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any; or gives
     steps, which what runs again was not made by."""
-    if config.quiet() or previews:
-        return bool(previews)
+    if previews:
+        return True
+    if config.quiet():
+        return False
     if config.get("STEPS"):
         return True
     return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())

@@ -42,8 +42,8 @@ ROWS = 128
 """Rows of such a part, at least: its sums are written and read once more."""
 
 MUCH = 1 << 20
-"""Elements from which that is worth a second kernel. On two cores of an AMD EPYC, float32, two reductions written
-by hand took 0.82 ms for 4096 × 4096 and one 1.18 ms; 0.83 and 1.24 for 262144 × 64."""
+"""Elements from which that is worth a second kernel: a float32 matrix of 4 MiB, no more in the caches of one core.
+``python -m tools.bench --only sum_axis0`` times a larger one."""
 
 COPIES = 16
 """Parts of a scatter's entries that have a destination of their own, at most; on a GPU ``COPIES_GPU``."""

@@ -183,7 +183,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
            pin_memory: bool = False) -> Tensor:
     """A Tensor with a copy of ``data``: numbers, nested sequences, NumPy arrays, Tensors.
 
-    Python floats give the default type (float32), ints int64, bools bool; arrays keep their type.
+    Python floats give the default type (float32), ints int64, bools bool; arrays keep their type. Of a Tensor it warns:
+    ``clone().detach()`` is what copies one.
 
     >>> tensor([[1, 2], [3, 4]])
     tensor([[1, 2],
@@ -297,7 +298,7 @@ _constant_function("empty", 0, "A Tensor whose elements are to be written; they 
 @function("full")
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
          requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """A Tensor with one value everywhere, of the value's type.
+    """A Tensor with one value everywhere, of the value's type. ``TypeError`` for a size that is no tuple.
 
     >>> full((2,), 7)
     tensor([7, 7])

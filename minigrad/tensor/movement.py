@@ -325,7 +325,18 @@ class Movement:
 
     @both("squeeze")
     def squeeze(self: Tensor, *dims: Any, dim: Any = None) -> Tensor:
-        """Without dimensions of size 1, all or those named; a view."""
+        """Without dimensions of size 1: all of them, or of those named (one, several, or a tuple) the ones of size 1;
+        a view.
+
+        ``IndexError`` for a dimension that is not there, ``RuntimeError`` for one named twice, ``TypeError`` for
+        dimensions given by position and by name. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html
+
+        >>> import minigrad
+        >>> x = minigrad.ones(1, 2, 1)
+        >>> x.squeeze().shape, x.squeeze(0).shape, x.squeeze(0, 1).shape
+        (minigrad.Size([2]), minigrad.Size([2, 1]), minigrad.Size([2, 1]))
+        """
         shape, strides = self._shape(), strides_of(self)
         if dims and dim is not None:
             raise no_overload("squeeze", *dims, dim=dim)

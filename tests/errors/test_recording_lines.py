@@ -169,26 +169,16 @@ def test_no_room_on_the_numpy_device() -> None:
     assert lines_in(raised.value) == [line]
 
 
-def test_a_kernel_that_cannot_be_compiled_names_its_lines() -> None:
-    Small.not_compiled = "sum"
+@pytest.mark.parametrize(("fault", "error", "words"), [
+    ("not_compiled", CompileError, "too hard"), ("not_launched", LaunchError, "no power")])
+def test_a_kernel_that_fails_names_its_lines(fault: str, error: type[Exception], words: str) -> None:
+    setattr(Small, fault, "sum")
     with minigrad.config(TIERS=0):
         x = minigrad.rand(40, 30, device="small")
         y = x.exp().contiguous()
         total = y.sum(1)
         line = here(-1)
-        with pytest.raises(CompileError, match="too hard") as raised:
-            print(y, total)
-    assert lines_in(raised.value) == [line]
-
-
-def test_a_kernel_that_cannot_be_launched_names_its_lines() -> None:
-    Small.not_launched = "sum"
-    with minigrad.config(TIERS=0):
-        x = minigrad.rand(40, 31, device="small")
-        y = x.exp().contiguous()
-        total = y.sum(1)
-        line = here(-1)
-        with pytest.raises(LaunchError, match="no power") as raised:
+        with pytest.raises(error, match=words) as raised:
             print(y, total)
     assert lines_in(raised.value) == [line]
 

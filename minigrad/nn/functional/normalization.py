@@ -83,7 +83,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     In ``training`` the statistics are the batch's own, and the running ones, if they are given, move towards them in
     place by ``momentum``: that is computed along with the next ``backward()``. Otherwise the running ones are used.
     The variance divides by n, what goes into the running one by n - 1. ``ValueError`` for one value per channel in
-    training, ``RuntimeError`` for a parameter of another size. (Ioffe and Szegedy 2015)
+    training, ``RuntimeError`` for a parameter of another size, and for statistics that require a gradient. (Ioffe and
+    Szegedy 2015)
 
     >>> import minigrad
     >>> mean, variance = minigrad.zeros(1), minigrad.ones(1)

@@ -720,3 +720,13 @@ def test_what_is_written_everywhere_is_written_to_the_tensor_itself(index: Any) 
         z = x * 2
         z[part] = minigrad.zeros(3)
         assert z.grad_fn.name() == "CopySlices"
+
+
+def test_squeeze_of_several_dimensions() -> None:
+    """By position, in a tuple, by name, in place; those of other sizes stay."""
+    x = minigrad.arange(6).reshape(1, 2, 1, 3, 1)
+    for y in (x.squeeze(0, 1, -1), x.squeeze((0, 1, -1)), x.squeeze(dim=(0, 4)), x.clone().squeeze_(0, 4)):
+        assert y.shape == (2, 1, 3) and y.flatten().tolist() == list(range(6))
+    assert x.squeeze(()).shape == x.shape and x.squeeze().shape == (2, 3)
+    x.squeeze(0, 2)[1, 2, 0] = 9
+    assert x[0, 1, 0, 2, 0] == 9
