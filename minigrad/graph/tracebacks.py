@@ -51,8 +51,8 @@ def shortened(error: BaseException, trace: TracebackType | None) -> str | None:
     ...     exec("minigrad.ones(3, 4) @ minigrad.ones(5, 6)", {"minigrad": minigrad, "__name__": "net"})
     ... except RuntimeError as error:
     ...     lines = shortened(error, error.__traceback__).splitlines()
-    >>> lines[1:3]
-    ['  File "<string>", line 1, in <module>', 'RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)']
+    >>> lines[1], lines[-2]
+    ('  File "<string>", line 1, in <module>', 'RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)')
     """
     from traceback import TracebackException  # milliseconds, which only an error needs
 

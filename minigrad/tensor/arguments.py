@@ -210,9 +210,9 @@ def name_methods(tensor: type) -> None:
     which has the class that it was defined in.
 
     >>> import minigrad
-    >>> minigrad.ones(2).sum(dimm=1)
+    >>> minigrad.ones(2).sum(dimm=1)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    TypeError: Tensor.sum() got an unexpected keyword argument 'dimm'
+    TypeError: Tensor.sum() got an unexpected keyword argument 'dimm'...
     """
     for kind in tensor.__mro__[:-1]:
         for method in vars(kind).values():

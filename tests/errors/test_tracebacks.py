@@ -110,8 +110,10 @@ def run(program: str, **environment: str) -> str:
 
 def test_of_a_program() -> None:
     program = "import minigrad\nminigrad.ones(3).view(2, 2)"
-    assert run(program).splitlines()[1:3] == [
-        '  File "<string>", line 2, in <module>', "RuntimeError: shape '[2, 2]' is invalid for input of size 3"]
+    lines = run(program).splitlines()  # later Pythons show the text of the line, too
+    assert (lines[1], lines[-2]) == (
+        '  File "<string>", line 2, in <module>', "RuntimeError: shape '[2, 2]' is invalid for input of size 3")
+    assert not any("minigrad/tensor/" in line for line in lines)
     assert 'minigrad/tensor/' in run(program, MINIGRAD_TRACEBACK="1")
 
 
