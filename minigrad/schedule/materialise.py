@@ -336,7 +336,8 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
             elif count[node] > MAX_OPERATIONS or len(leaves[node]) > MAX_LEAVES:
                 why[node] = "the kernel would grow too large"
         if node in why:
-            cost[node], count[node], leaves[node] = 1.0, 1, frozenset((node,))
+            cost[node] = cost[node] if node in held else 1.0  # who reads it outside that kernel computes it again
+            count[node], leaves[node] = 1, frozenset((node,))
 
 
 def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str],

@@ -35,28 +35,30 @@ def _scores(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale
     return scores
 
 
-def _finite(x: Tensor) -> Tensor:
-    """x, or 0 where it is -inf: of a query that may look nowhere."""
-    return where(x == NOTHING, 0.0, x)
-
-
 @composite
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, source: Tensor | None,
                                  *, causal: bool, scale: float, grouped: bool, p: float) -> tuple[Tensor, ...]:
-    """softmax(query @ key.T * scale + mask) @ value, with some of the weights dropped; the logarithm of each row's sum
-    of exponentials; and, of half types, the first before it was rounded. A query that may look nowhere gives 0."""
+    """softmax(query @ key.T * scale + mask) @ value, with some of the weights dropped; each row's largest score and the
+    sum of its exponentials relative to that; and, of half types, the first before it was rounded. A query that may look
+    nowhere gives 0."""
     (query, key, value, mask), dtype = wide(query, key, value, None if mask is None else mask)
     key, value = _heads(key, query, grouped), _heads(value, query, grouped)
     scores = _scores(query, key, mask, causal, scale)
-    top = _finite(scores.amax(-1, keepdim=True))
-    powers = (scores - top).exp()
-    total = powers.sum(-1, keepdim=True)
-    weights = powers / where(total == 0, 1.0, total)
+    top = scores.amax(-1, keepdim=True)
+    top = where(top == NOTHING, 0.0, top)
+    total = (scores - top).exp().sum(-1, keepdim=True)
+    total = where(total == 0, 1.0, total)
+    weights = _weights(scores, top, total)
     if source is not None:
         weights = weights * _factor(source, weights, p)
     found = weights @ value
     rounded = found.to(dtype)
-    return (rounded, top + total.log()) if rounded.dtype is found.dtype else (rounded, top + total.log(), found)
+    return (rounded, top, total) if rounded.dtype is found.dtype else (rounded, top, total, found)
+
+
+def _weights(scores: Tensor, top: Tensor, total: Tensor) -> Tensor:
+    """softmax(scores). Forward and backward say it in the same words, so that one plan with both computes it once."""
+    return (scores - top).exp() / total
 
 
 def _factor(source: Tensor, weights: Tensor, p: float) -> Tensor:
@@ -66,24 +68,26 @@ def _factor(source: Tensor, weights: Tensor, p: float) -> Tensor:
 @scaled_dot_product_attention.gradient  # type: ignore[attr-defined]
 def _gradients(outputs: list[Tensor], grads: list[Any], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None,
                source: Tensor | None, *, causal: bool, scale: float, grouped: bool, p: float) -> list[Tensor | None]:
-    """The weights are computed again from the scores and the logarithm that was kept, so that of the forward pass
-    nothing of the size of the weights stays. With P the weights and O the output: dV = Pᵀ g, dS = P (g Vᵀ - Σ g O + h),
-    where h is the gradient of the logarithm: second derivatives come by way of that. The two terms nearly cancel, so O
-    has to have more digits than a half type's."""
+    """The weights are computed again from the scores and each row's top and total, so that of the forward pass nothing
+    of the size of the weights stays. With P the weights, O the output and t the total: dV = Pᵀ g,
+    dS = P (g Vᵀ - Σ g O + h t), where h is the gradient of the total: second derivatives come by way of that, and none
+    by way of the top, on which the weights do not depend. The two terms nearly cancel, so O has to have more digits
+    than a half type's."""
     given = [t for t in (query, key, value, mask) if t is not None]
     (q, k, v, m), _ = wide(query, key, value, mask)
-    out = outputs[0] if len(outputs) < 3 else outputs[2]
-    of_output = [grad.to(out.dtype) for grad in (grads[0], *grads[2:]) if grad is not None]
+    top, total = outputs[1:3]
+    out = outputs[0] if len(outputs) < 4 else outputs[3]
+    of_output = [grad.to(out.dtype) for grad in (grads[0], *grads[3:]) if grad is not None]
     g = sum(of_output[1:], of_output[0]) if of_output else zeros_like(out)
     k, v = _heads(k, q, grouped), _heads(v, q, grouped)
-    weights = (_scores(q, k, m, causal, scale) - _finite(outputs[1])).exp()
+    weights = _weights(_scores(q, k, m, causal, scale), top, total)
     factor = None if source is None else _factor(source, weights, p)
     dropped = weights if factor is None else weights * factor
     of_weights = g @ v.transpose(-2, -1)
     if factor is not None:
         of_weights = of_weights * factor
     level = (g * out).sum(-1, keepdim=True)
-    of_scores = weights * (of_weights - (level if grads[1] is None else level - grads[1]))
+    of_scores = weights * (of_weights - (level if grads[2] is None else level - grads[2] * total))
     found: list[Tensor | None] = [
         _like((of_scores @ k) * scale, query, False), _like((of_scores.transpose(-2, -1) @ q) * scale, key, grouped),
         _like(dropped.transpose(-2, -1) @ g, value, grouped)]
