@@ -6,6 +6,7 @@ from minigrad.engine.realise import (
     Run,
     by_host,
     deferred,
+    failed,
     kept,
     leaf_from_numpy,
     plans,
@@ -18,6 +19,6 @@ from minigrad.engine.realise import (
 from minigrad.engine.steps import steps
 
 __all__ = [
-    "Run", "by_host", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "previews",
-    "realise", "records", "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
+    "Run", "by_host", "deferred", "failed", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans",
+    "previews", "realise", "records", "run_again", "steps", "tell", "to_numpy", "wrap_numpy",
 ]

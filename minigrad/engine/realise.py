@@ -48,6 +48,30 @@ class _Deferred(threading.local):
 deferred = _Deferred()
 
 
+class _Failed(threading.local):
+    """``error``: what a run of this thread has raised for which there was no graph."""
+
+    error: Exception | None = None
+
+
+_failed = _Failed()
+
+
+class _NotRun(Exception):
+    """What a block of ``failed`` has asked for."""
+
+
+@contextmanager
+def failed(error: Exception | None) -> Iterator[None]:
+    """A block that asks once more for what has raised an error as it ran again, and is recorded now. It is not run,
+    since a part of it may be done: the error gets the lines of what failed, and the block is left by an exception."""
+    _failed.error = error
+    try:
+        yield
+    finally:
+        _failed.error = None
+
+
 def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> None:
     """Compute ``outputs``, and every owned node on the way, and turn them into memory. An error changes nothing.
     ``watch`` is told what ran, if that can be run again without the graph."""
@@ -143,6 +167,9 @@ def _run(pending: Pending) -> Any:
     except (CompileError, LaunchError) as error:
         _faults().place(error, pending)
         raise
+    if _failed.error is not None:
+        _faults().place(_failed.error, pending, executable)
+        raise _NotRun
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
     details = None

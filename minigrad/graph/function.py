@@ -15,6 +15,9 @@ Gradient = Callable[[Sequence[LazyBuffer], Sequence[LazyBuffer], Sequence[LazyBu
                     Sequence[LazyBuffer | None]]
 """A gradient written by hand: from inputs, outputs and the outputs' gradients to the inputs' gradients."""
 
+LARGE = 1 << 16
+"""Elements of a result that take tens of microseconds to compute."""
+
 _RUN_BEFORE = frozenset((Op.HOST, Op.COPY))
 
 
@@ -26,13 +29,13 @@ class Subgraph:
     ``flows``: for each output whether gradients come from it: from numbers, of the first ``differentiable`` outputs.
     ``ahead``: whether forward mode follows from the body's nodes though the gradient is by hand.
     ``own``: whether the gradient is another than that of the body's nodes: it is written by hand, or stops at outputs.
-    ``indexed``: the shapes that GATHERs and SCATTERs index. ``inlined``: whether a call writes the body's nodes instead
-    of one FUNCTION node; ``single`` is the body's only node, if there is one; ``guarded``: whether a FUNCTION follows
-    those nodes, which has the gradient.
+    ``indexed``: the shapes that GATHERs and SCATTERs index. ``large``: whether an output has ``LARGE`` elements.
+    ``inlined``: whether a call writes the body's nodes instead of one FUNCTION node; ``single`` is the body's only
+    node, if there is one; ``guarded``: whether a FUNCTION follows those nodes, which has the gradient.
     """
 
-    __slots__ = ("ahead", "derived", "flows", "gradient", "guarded", "indexed", "inlined", "name", "order", "outputs",
-                 "own", "params", "single", "whole")
+    __slots__ = ("ahead", "derived", "flows", "gradient", "guarded", "indexed", "inlined", "large", "name", "order",
+                 "outputs", "own", "params", "single", "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  gradient: Gradient | None = None, differentiable: int | None = None, ahead: bool = False) -> None:
@@ -48,6 +51,7 @@ class Subgraph:
         self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]
         self.indexed = tuple(_indexed(computed))
+        self.large = any([o.size >= LARGE for o in self.outputs])
         stops = self.flows != tuple([o.dtype.kind in "fc" for o in self.outputs])
         self.own = gradient is not None or stops
         # What HOST and COPY nodes give must be there before kernels read it, so the engine has to see them.

@@ -5,6 +5,7 @@ Next: ``trees.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial, update_wrapper
 from types import MethodType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.engine import realise, records
+from minigrad.errors import LaunchError, OutOfMemoryError
 from minigrad.graph.lines import warn_user
 from minigrad.jit.recording import Given, Recording, value_of
 from minigrad.jit.surroundings import Surroundings
@@ -140,7 +142,12 @@ class Jit:
                 if thread.trace.path:
                     thread.trace.stop("")
                     thread.begin()
-                result = variant.run(tensors, values)
+                try:
+                    result = variant.run(tensors, values)
+                except (LaunchError, OutOfMemoryError) as error:
+                    with suppress(Exception):
+                        self._record(args, named, structure, key, tensors, error)
+                    raise
                 if result is not OTHERWISE:
                     kind.unpaid = self._new_kinds = 0
                     return result
@@ -154,7 +161,8 @@ class Jit:
     # --- recording
 
     def _record(self, args: tuple[Any, ...], named: dict[str, Any], structure: Any, key: Any,
-                tensors: Sequence[Tensor]) -> Any:
+                tensors: Sequence[Tensor], error: Exception | None = None) -> Any:
+        """``error``: what a program has raised. What it did is recorded and not run, to name its lines."""
         kind = self.known.get(key)
         why = self._why(kind)
         if mode.enabled and any([t._requires_grad and (t._edge is not None or t._view is not None) for t in tensors]):
@@ -173,17 +181,17 @@ class Jit:
             refused = self._refused(tensors, around)
             if refused is None:
                 self._say(why)
-                return self._recorded((args, named), structure, self._kind(key), tensors, around)
+                return self._recorded((args, named), structure, self._kind(key), tensors, around, error)
             why = refused
         self._say(why)
         return AS_IT_IS
 
     def _recorded(self, given: tuple[tuple[Any, ...], dict[str, Any]], structure: Any, kind: Kind,
-                  tensors: Sequence[Tensor], around: Surroundings) -> Any:
+                  tensors: Sequence[Tensor], around: Surroundings, error: Exception | None) -> Any:
         """What the function returns, recorded."""
         new = Variant(around)
         recording = Recording(self.name, self.function, Given(given, structure, tensors), around,
-                              self._donated(given[0], tensors))
+                              self._donated(given[0], tensors), error)
         kind.unpaid += 1
         if recording.problem is not None:
             self._give_up(recording.problem)

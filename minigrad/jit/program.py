@@ -100,7 +100,7 @@ class Program:
     Storage) change; ``dead``: the leaves that the run may overwrite; ``writes``, ``gradients``, ``results``: what
     changes after it; ``before``, ``after``: what is done in Python (what is done before may give None: then the program
     does not hold); ``donated``: the arguments that are used up. ``key``: what the graph was. ``calls``: where the
-    function indexed, for an error of a run; ``made``: for each result of the run the call that made it, if known."""
+    function indexed, for an error of a run."""
 
     key: Any = None
     executable: Any = None
@@ -119,7 +119,6 @@ class Program:
     after: list[Callable[[], None]] = field(default_factory=list)
     donated: Sequence[int] = ()
     calls: Sequence[Call] = ()
-    made: Sequence[Call | None] = ()
 
     def name(self) -> Any:
         """What it does, to compare it with another recording of the function."""

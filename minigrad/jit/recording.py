@@ -10,10 +10,10 @@ from typing import Any
 from weakref import ref
 
 from minigrad.autograd.node import is_open
-from minigrad.engine import Run, realise
+from minigrad.engine import Run, failed, realise
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import call_of, calls_of
+from minigrad.graph.lines import calls_of
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
@@ -41,10 +41,10 @@ class Given:
 class Recording:
     """One call of a function. ``result``: what it returned; ``program``: what does the same again; without one,
     ``problem`` says why, or ``open``, that the tape behind its results is still needed, or ``changed``, which variable
-    it changed."""
+    it changed. ``error``: what the call has raised as a program; it is only recorded then (``failed``)."""
 
     def __init__(self, name: str, function: Callable[..., Any], given: Given, around: Surroundings,
-                 donate: Sequence[int]) -> None:
+                 donate: Sequence[int], error: Exception | None = None) -> None:
         self.arguments, self.around, self.donate = given.tensors, around, donate
         self.inner = _stand_ins(given.tensors)
         self.problem = around.problem
@@ -60,7 +60,8 @@ class Recording:
             self._find_copies()
             self._find_results(returned)
             self.changed = around.difference()
-            runs = self._compute()
+            with failed(error):
+                runs = self._compute()
         except BaseException:
             capture.undo()
             for tensor, _, gradient in self.owners:
@@ -273,7 +274,6 @@ class Recording:
         program.sources = [self._source(leaf) for leaf in pending.leaves]
         program.taken = len(pending.leaves)
         program.dead = [i for i, d in enumerate(pending.dead) if d]
-        program.made = [call_of(result) for result in pending.results]
         constants = self.numbers
         if executable.tier == 0:
             first = len(constants)

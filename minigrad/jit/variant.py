@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from minigrad.errors import IndexOutOfRange, OutOfMemoryError
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import name_lines, with_lines
+from minigrad.graph.lines import with_lines
 from minigrad.jit.program import Program
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.writer import Call, Writer
@@ -48,16 +48,6 @@ class Variant:
         except IndexOutOfRange as error:
             assert self.program is not None
             raise with_lines(error, self.program.calls) from None
-        except OutOfMemoryError as error:
-            self._place(error)
-            raise
-
-    def _place(self, error: OutOfMemoryError) -> None:
-        """Add to an error's message the lines of the results that there was no room for, if those are known."""
-        program = self.program
-        if program is not None and error.output is not None:
-            calls = [program.made[i] for i in program.executable.results_in(error.output)]
-            name_lines(error, [call[0] for call in calls if call is not None])
 
 
 _gradient_of = attrgetter("_grad")

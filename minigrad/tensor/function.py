@@ -129,7 +129,8 @@ class Function:
                 key[2] = from_here(trace)
         if trace.state == OFF:
             trace.hold(results)
-            if line is None and (thread.noted < MOST_NOTED or trace.capture is not None or mode.anomaly):
+            if line is None and (thread.noted < MOST_NOTED or body.large or body.outputs[0].device != "CPU"
+                                 or trace.capture is not None or mode.anomaly):
                 thread.noted += 1
                 line = user_line()
         else:

@@ -41,7 +41,9 @@ number remembers no more than the second from then on: it may go on for long wit
 
 MOST_NOTED = 10_000
 """Calls of a thread that are recorded while its trace is off, and have their lines noted for errors: that takes a
-microsecond of six, which the first steps of a program can spare, but not all steps of one that cannot be followed."""
+microsecond beside two or three, which the first steps of a program can spare, but not all steps of one that cannot be
+followed. Noted later, too, are calls with large results, and those for other devices than the CPU: their runs take
+longer than that, and what can fail is theirs."""
 
 ROUNDS = 16
 """How often a program begins something new before it is worth compiled code."""

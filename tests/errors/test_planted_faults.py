@@ -206,6 +206,13 @@ FAULTS = {
     "a device that cannot compile the gradient": Fault(
         MLP, "before", "w = torch.ones(6, requires_grad=True); w.to('broken').exp().sum().backward()", CompileError,
         "broken compiler"),
+    "too much memory, late": Fault(MLP, "before", "(hidden := loss + torch.zeros(1 << 30 * (step == 20), 1 << 10))."
+                                   "exp_().realize()", OutOfMemoryError, "no room|allocate"),
+    "a device that stops": Fault(MLP, "data", "torch.set_default_device('loose'); x = torch.randn(12, 6)", LaunchError,
+                                 "the cable came off", "loss"),
+    "a device that stops under jit": Fault(CNN, "data", "torch.set_default_device('loose'); images, labels = "
+                                           "torch.rand(16, 1, 8, 8), torch.arange(16) % 4", LaunchError,
+                                           "the cable came off", "loss"),
     # the tape
     "backward twice": Fault(MLP, "before", "loss.backward()", RuntimeError, "a second time", "backward"),
     "changed in place": Fault(MLP, "scale", "model.r = hidden.exp(); model.r.mul_(2); return model.r", RuntimeError,
@@ -248,12 +255,39 @@ class Stuck(CpuDevice):
         raise LaunchError("no power")
 
 
+class Loose(CpuDevice):
+    """Refuses the tenth launch of kernels that compute a loss."""
+
+    name = "LOOSE"
+    losses = 0
+
+    def native(self, steps: Any, slots: int, scalars: str = "") -> Any:
+        return Launcher(self, super().native(steps, slots, scalars), [step.program.name for step in steps])
+
+
+@dataclass
+class Launcher:
+    """What may be refused at any time, unlike a ``NativeProgram``."""
+
+    device: Loose
+    native: Any
+    names: list[str]
+
+    def run(self, *given: Any) -> None:
+        for name in self.names:
+            self.device.losses += "cross_entropy" in name
+            if self.device.losses == 10:
+                raise LaunchError(f"device LOOSE cannot launch kernel {name}: the cable came off")
+        self.native.run(*given)
+
+
 @pytest.fixture(autouse=True)
 def devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for kind in (Broken, Stuck):
+    for kind in (Broken, Stuck, Loose):
         monkeypatch.setitem(registry._registry, kind.name, registry._Entry(kind, ""))
     yield
-    for kind in (Broken, Stuck):
+    minigrad.set_default_device(None)
+    for kind in (Broken, Stuck, Loose):
         registry._devices.pop(kind.name, None)
     registry._names.clear()
 

@@ -16,6 +16,7 @@ from minigrad.errors import CompileError, LaunchError, OutOfMemoryError
 from minigrad.runtime import device as registry
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.cpu import CpuDevice
+from minigrad.tensor.replay import MOST_NOTED, thread
 
 
 def lines_in(error: BaseException) -> list[int]:
@@ -55,13 +56,42 @@ class Small(CpuDevice):
         return super().native(steps, slots, scalars)
 
 
+class Loose(CpuDevice):
+    """Runs kernels, but may refuse the launch of each that has ``refused`` in its name."""
+
+    name = "LOOSE"
+    refused = "nothing"
+
+    def native(self, steps: Any, slots: int, scalars: str = "") -> Any:
+        return Launcher(super().native(steps, slots, scalars), [step.program.name for step in steps])
+
+
+class Launcher:
+    """What a device may refuse to do, unlike a ``NativeProgram``."""
+
+    def __init__(self, native: Any, names: list[str]) -> None:
+        self.native, self.names = native, names
+
+    def run(self, *given: Any) -> None:
+        self.run_timed(*given)
+
+    def run_timed(self, *given: Any) -> list[float]:
+        for name in self.names:
+            if Loose.refused in name:
+                raise LaunchError(f"device LOOSE cannot launch kernel {name}: the cable came off")
+        return self.native.run_timed(*given)
+
+
 @pytest.fixture(autouse=True)
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(registry._registry, "SMALL", registry._Entry(Small, ""))
+    for kind in (Small, Loose):
+        monkeypatch.setitem(registry._registry, kind.name, registry._Entry(kind, ""))
+    monkeypatch.setattr(Loose, "refused", "nothing")
     for name, value in (("refused", -1), ("not_compiled", "nothing"), ("not_launched", "nothing")):
         monkeypatch.setattr(Small, name, value)
     yield
-    registry._devices.pop("SMALL", None)
+    for kind in (Small, Loose):
+        registry._devices.pop(kind.name, None)
     registry._names.clear()
 
 
@@ -158,6 +188,107 @@ def test_no_room_under_jit(rounds: int) -> None:
             assert lines_in(raised.value) == [line]
         else:
             assert both(x)[1].sum().item() == 900
+
+
+def test_no_room_under_jit_for_values_on_the_way() -> None:
+    @minigrad.jit
+    def sums(x: Any, y: Any) -> Any:
+        square = (x @ x).exp()
+        larger = (y @ y).exp()
+        return (square @ x).sum() + (larger @ y).sum()
+
+    line = sums.function.__code__.co_firstlineno + 3
+    x, y = minigrad.rand(64, 64, device="small"), minigrad.rand(200, 200, device="small").realize()
+    with minigrad.config(TIERS=0):
+        for _ in range(5):
+            sums(x, y)
+        Small.refused = -2
+        with pytest.raises(OutOfMemoryError) as raised:
+            sums(x, y)
+        Small.refused = -1
+        assert line in lines_in(raised.value) and line - 1 not in lines_in(raised.value)
+        assert sums(x, y).item() > 0
+
+
+ROUNDS = [0, 3, 20, 40]
+"""Recorded; replayed; written as a function; so as well, more than once."""
+
+
+@pytest.mark.parametrize("rounds", [0, 3, 20])
+def test_a_launch_refused_in_a_loop(rounds: int) -> None:
+    """Also in ``backward()``; and the step after it has right values."""
+    w = minigrad.ones(12, 7, device="loose").realize().requires_grad_()
+    for k in range(rounds + 3):
+        loss = (w.exp() * 2).sum()
+        line, w.grad = here(-1), None
+        if k == rounds:
+            Loose.refused = ""
+            with pytest.raises(LaunchError, match="the cable came off") as raised:
+                loss.backward()
+            assert lines_in(raised.value) == [line]
+            Loose.refused = "nothing"
+        else:
+            loss.backward()
+            assert w.grad.tolist() == [pytest.approx([2 * minigrad.e] * 7)] * 12
+
+
+def test_a_launch_refused_in_a_step() -> None:
+    """The line that is being run is that of the step."""
+    w = minigrad.ones(12, 7, device="loose", requires_grad=True)
+    optimizer = minigrad.optim.Adam([w], lr=0.1)
+    for k in range(24):
+        optimizer.zero_grad()
+        (w * 2).sum().backward()
+        if k == 22:
+            Loose.refused = ""
+            with pytest.raises(LaunchError, match="the cable came off"):
+                optimizer.step()
+            Loose.refused = "nothing"
+        else:
+            optimizer.step()
+    assert w.grad is not None and w.grad.tolist() == [[2.0] * 7] * 12
+
+
+@pytest.mark.parametrize("rounds", [0, 3, 20])
+def test_a_launch_refused_under_jit(rounds: int) -> None:
+    """Nothing is computed a second time to find the line: the counter counts once."""
+    counter = minigrad.zeros(3, device="loose").realize()
+
+    @minigrad.jit
+    def both(x: Any) -> Any:
+        counter.add_(1)
+        return (x.exp() * 2).sum(1)
+
+    line, x = both.function.__code__.co_firstlineno + 3, minigrad.ones(10, 4, device="loose").realize()
+    with minigrad.config(TIERS=0):
+        for k in range(rounds + 3):
+            Loose.refused = "" if k == rounds else "nothing"
+            if k == rounds:
+                with pytest.raises(LaunchError) as raised:
+                    both(x)
+                assert lines_in(raised.value)[0] == line
+            else:
+                assert both(x).tolist() == pytest.approx([8 * minigrad.e] * 10)
+        assert counter.tolist() == [rounds + 2] * 3
+
+
+@pytest.mark.parametrize("where", ["cpu", "small"])
+def test_what_is_large_or_on_a_device_has_its_line_after_any_number_of_calls(
+        where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many calls that are not followed, only the first have their lines noted, but for these."""
+    def refuse(nbytes: int) -> Buffer:
+        raise OutOfMemoryError(f"no room for {nbytes} bytes")
+
+    with minigrad.config(REPLAY=0):
+        monkeypatch.setattr(thread, "noted", MOST_NOTED)
+        x = minigrad.rand(300 if where == "cpu" else 3, 300).to(where).realize()
+        assert x.sum().item() > 0
+        y = x.exp()
+        line = here(-1)
+        monkeypatch.setattr(registry.get_device(where.upper()), "allocate", refuse)
+        with pytest.raises(OutOfMemoryError) as raised:
+            y.realize()
+    assert lines_in(raised.value) == [line]
 
 
 def test_no_room_on_the_numpy_device() -> None:
