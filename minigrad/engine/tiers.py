@@ -6,8 +6,10 @@ Next: ``plans.py``.
 Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29, on one thread;
 ``python tools/tiers.py`` measures them again):
 
-    compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
-              chain that becomes a single kernel 0.2 to 0.6
+    compile   COMPILE + COMPILE_NODE * new nodes + COMPILE_KERNEL * reductions, scans and writes among these: each of
+              them is the middle of a kernel of its own. New are nodes once for each composite: the same layer on the
+              same shapes becomes the same kernels, and an optimizer's update of many tensors one. Within a third of
+              what a training step of a CNN, an LSTM, a ResNet-18 or a GPT of 2 or 12 blocks takes, most of it in LLVM
     run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute, a reduction or a write those
               that it reads, and once more those that it must put in order first + RUN_WINDOWED * elements of windows:
               a matrix product takes a copy of them, in rows of as few as a window is wide + RUN_PRODUCT * products
@@ -15,13 +17,13 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
     rent      the same with PRODUCT in place of RUN_PRODUCT, all that a product takes: if it comes again and again,
               it is compiled after some twenty runs
 
-- A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
-  the same structure came with another size before: then sizes vary, and this one need not come again either. Nor need
+- A graph of few new nodes, which take no longer than ``SOON``, is compiled at once: people look at its kernel, and it is
+  likely to come again. Unless graphs of the same structure came with another size before: then sizes vary, and this one need not come again either. Nor need
   one that has the same kinds of nodes as ``LENGTHS`` others, but more or fewer of them: a list that grows, of which
   the sum is taken at each step, or expressions that differ in length only.
 - A graph with products of matrices that are much larger than these, as attention's scores are, is compiled: tier 0
   keeps every value, and a kernel that walks along them keeps a block.
-- A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
+- Any other graph is run at once, if that costs less than compiling it.
 - Whatever was run at once is compiled when its runs so far would have paid for compiling: so no program spends more
   than twice what it would have, had it known how often each graph comes."""
 
@@ -38,9 +40,12 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
 from minigrad.schedule.streaming import has_grown
 
-COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
+COMPILE, COMPILE_NODE, COMPILE_KERNEL = 20_000_000, 350_000, 17_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
 MANY = 256
+"""New nodes of a graph that is not compiled at once."""
+SOON = 450_000_000
+"""Nanoseconds: what takes longer is not compiled at once."""
 LARGE = 1 << 22
 """Elements of a product of matrices that is larger than these, beyond which it is not kept whole: 16 MiB in float32."""
 LENGTHS = 4
@@ -48,23 +53,28 @@ LENGTHS = 4
 CAPACITY = 4096
 """Structures remembered, and sets of kinds of nodes."""
 
+_OF_A_KERNEL = frozenset((*REDUCE_OPS, Op.SCAN, Op.SCATTER, Op.ASSIGN))
+
 T = TypeVar("T")
 
 
 class Cost(NamedTuple):
     """What a graph's nodes, those of composites included, are expected to cost. ``grown``: elements of the largest
-    product that is larger than its operands."""
+    product that is larger than its operands; ``new``: the nodes, but of each composite once; ``kernels``: of the new
+    ones those that reduce, scan or write."""
 
     nodes: int
     elements: int
     products: int
     windowed: int = 0
     grown: int = 0
+    new: int = 0
+    kernels: int = 0
 
     @property
     def compile(self) -> float:
         """Nanoseconds to compile it."""
-        return COMPILE + COMPILE_NODE * self.nodes
+        return COMPILE + COMPILE_NODE * self.new + COMPILE_KERNEL * self.kernels
 
     @property
     def run(self) -> float:
@@ -78,23 +88,25 @@ class Cost(NamedTuple):
         return self.run + (PRODUCT - RUN_PRODUCT) * self.products
 
 
-def cost_of(order: Sequence[LazyBuffer]) -> Cost:
-    """The cost of a graph.
+def cost_of(order: Sequence[LazyBuffer], bodies: dict[int, Cost] | None = None) -> Cost:
+    """The cost of a graph. ``bodies``: the costs of composites that were met before, and which are not new.
 
     >>> from minigrad.dtype import float32
     >>> a = LazyBuffer.const(2.0, float32, (3,), "CPU")
     >>> cost_of([a, a.unary("NEG")])
-    Cost(nodes=1, elements=3, products=0, windowed=0, grown=0)
+    Cost(nodes=1, elements=3, products=0, windowed=0, grown=0, new=1, kernels=0)
     """
-    nodes = elements = products = windowed = grown = 0
-    bodies: dict[int, Cost] = {}
+    nodes = elements = products = windowed = grown = new = kernels = 0
+    bodies = {} if bodies is None else bodies
     unsummed: dict[LazyBuffer, int] = {}
     for node in order:
         op = node.op
         if op == Op.FUNCTION:
             inside = bodies.get(id(node.arg))
             if inside is None:
-                inside = bodies[id(node.arg)] = cost_of(node.arg.order)
+                inside = bodies[id(node.arg)] = cost_of(node.arg.order, bodies)
+                new += inside.new
+                kernels += inside.kernels
             nodes += inside.nodes
             elements += inside.elements
             products += inside.products
@@ -104,6 +116,8 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
             windowed += prod(node.shape)
         elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
             nodes += 1
+            new += 1
+            kernels += op in _OF_A_KERNEL
             n = prod(node.shape)
             elements += n
             source = node.srcs[0]
@@ -119,7 +133,7 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
                 elements += prod(source.shape) * (1 if _is_by_rows(source.shape, node.arg) else 2)
             elif op in (Op.SCATTER, Op.ASSIGN):
                 elements += prod(node.srcs[1].shape)
-    return Cost(nodes, elements, products, windowed, grown)
+    return Cost(nodes, elements, products, windowed, grown, new, kernels)
 
 
 def _is_by_rows(shape: Sequence[int], axes: Sequence[int]) -> bool:
@@ -183,6 +197,7 @@ def choose(pending: Pending, cost: Cost, sightings: Sightings) -> int:
         return 1
     if setting != 1 or pending.device != "CPU":
         return 0 if setting == 2 and pending.device == "CPU" else 1
-    if cost.grown > LARGE or (cost.nodes < MANY and not sightings.vary(pending)):
+    few = cost.new < MANY and cost.compile <= SOON
+    if cost.grown > LARGE or (few and not sightings.vary(pending)):
         return 1
     return 0 if cost.run < cost.compile else 1

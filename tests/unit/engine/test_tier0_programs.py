@@ -81,6 +81,7 @@ def test_a_training_loop_crosses_the_tiers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("minigrad.engine.tiers.MANY", 20)
     monkeypatch.setattr("minigrad.engine.tiers.COMPILE", 0)
     monkeypatch.setattr("minigrad.engine.tiers.COMPILE_NODE", 3_000)
+    monkeypatch.setattr("minigrad.engine.tiers.COMPILE_KERNEL", 3_000)
 
     def losses(tiers: int, replay: int) -> tuple[list[float], int, int]:
         plans.clear()

@@ -114,7 +114,19 @@ def test_composites_count_with_what_is_in_them() -> None:
     x = param(0, (3,), float32, "CPU")
     body = Subgraph("twice", [x], [x.unary(Op.NEG).binary(Op.ADD, x)])
     y = call(body, call(body, [_leaf(3)]))
-    assert tiers.cost_of(walk(y).order) == tiers.Cost(4, 12, 0)
+    assert tiers.cost_of(walk(y).order) == tiers.Cost(4, 12, 0, new=2), "the same kernel is compiled once"
+
+
+def test_layers_that_are_the_same_are_compiled_once_and_what_reduces_costs_most() -> None:
+    """So an optimizer's update of many tensors is compiled at once, and a network of many layers soon."""
+    x = param(0, (3,), float32, "CPU")
+    body = Subgraph("twice", [x], [x.unary(Op.NEG).binary(Op.ADD, x)])
+    many = walk([y for _ in range(tiers.MANY) for y in call(body, [_leaf(3)])])
+    cost = tiers.cost_of(many.order)
+    assert (cost.nodes, cost.new) == (2 * tiers.MANY, 2) and tiers.choose(many, cost, tiers.Sightings()) == 1
+    sums = walk([_leaf(n).reduce(Op.SUM, (0,)) for n in range(2, 2 + tiers.MANY // 2)])
+    cost = tiers.cost_of(sums.order)
+    assert cost.new < tiers.MANY and cost.compile > tiers.SOON and tiers.choose(sums, cost, tiers.Sightings()) == 0
 
 
 def test_the_model_has_the_magnitude_of_what_is_measured() -> None:
