@@ -6,8 +6,8 @@ Next: ``plans.py``.
 Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29, on one thread;
 ``python tools/tiers.py`` measures them again):
 
-    compile   COMPILE + COMPILE_NODE * new nodes + COMPILE_KERNEL * reductions, scans and writes among these: each of
-              them is the middle of a kernel of its own. New are nodes once for each composite: the same layer on the
+    compile   COMPILE + COMPILE_NODE * new nodes + COMPILE_KERNEL * reductions, scans and writes among these, each of
+              which is the middle of a kernel of its own. New are nodes once for each composite: the same layer on the
               same shapes becomes the same kernels, and an optimizer's update of many tensors one. Within a third of
               what a training step of a CNN, an LSTM, a ResNet-18 or a GPT of 2 or 12 blocks takes, most of it in LLVM
     run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute, a reduction or a write those
@@ -17,10 +17,10 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
     rent      the same with PRODUCT in place of RUN_PRODUCT, all that a product takes: if it comes again and again,
               it is compiled after some twenty runs
 
-- A graph of few new nodes, which take no longer than ``SOON``, is compiled at once: people look at its kernel, and it is
-  likely to come again. Unless graphs of the same structure came with another size before: then sizes vary, and this one need not come again either. Nor need
-  one that has the same kinds of nodes as ``LENGTHS`` others, but more or fewer of them: a list that grows, of which
-  the sum is taken at each step, or expressions that differ in length only.
+- A graph of few new nodes, which take no longer than ``SOON``, is compiled at once: people look at its kernel, and it
+  is likely to come again. Unless graphs of the same structure came with another size before: then sizes vary, and
+  this one need not come again either. Nor need one that has the same kinds of nodes as ``LENGTHS`` others, but more or
+  fewer of them: a list that grows, of which the sum is taken at each step, or expressions that differ in length only.
 - A graph with products of matrices that are much larger than these, as attention's scores are, is compiled: tier 0
   keeps every value, and a kernel that walks along them keeps a block.
 - Any other graph is run at once, if that costs less than compiling it.

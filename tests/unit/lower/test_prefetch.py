@@ -14,7 +14,7 @@ from minigrad.kernel.walk import statements
 from minigrad.ops import Op
 from minigrad.symbolic import evaluate
 from minigrad.target import AVX2, AVX512, Target
-from tests.unit.lower.specs import KernelSpec, Memory, Stage, buffer, lower, run
+from tests.unit.lower.specs import KernelSpec, Memory, Stage, buffer, lower, matmul, run, spec_of
 
 TARGET = replace(AVX512, l2=0)
 """On which arrays of any size are in no cache."""
@@ -107,3 +107,21 @@ def test_the_results_are_those_without():
     assert prefetches(spec, target)
     got, want = (list(run(spec, values, target=t).values())[-1] for t in (target, replace(target, fetched=0)))
     assert got.tobytes() == want.tobytes()
+
+
+def test_what_is_read_beside_a_product_is_fetched_while_it_is_summed(rng):
+    """Each line of a tile once, what is written, too; of a product alone nothing."""
+    m, n, k = 15, 64, 9
+    a, b, c, bias = buffer((m, k)), buffer((k, n)), buffer((m, n)), buffer((n,))
+    product = matmul(a, b.permute((1, 0)))
+    total = product.binary(Op.ADD, bias.reshape((1, n)).expand((m, n))).binary(Op.MUL, c)
+    spec = spec_of(total)
+    kernel = verify(lower(spec, TARGET).kernel)
+    arrays = {s.array.name for s in statements(kernel) if isinstance(s, Prefetch)}
+    assert len(arrays) == 2, "what is added to each row is in the cache"
+    lines = [e // 16 for p in range(int(kernel.loop.stop)) for e in fetched(kernel, p)]
+    assert sorted(lines) == sorted(2 * list(range(m * n // 16)))
+    data = {x: rng.standard_normal(x.shape).astype("f") for x in (a, b, c, bias)}
+    plain, with_fetches = (run(spec, data, target=t)[total] for t in (replace(TARGET, fetched=0), TARGET))
+    np.testing.assert_array_equal(plain, with_fetches)
+    assert not any(isinstance(s, Prefetch) for s in statements(lower(spec_of(product), TARGET).kernel))
