@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+FREE_THREADED = "t" in getattr(sys, "abiflags", "") or not getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether this is a Python whose threads run at once, also when some module has brought the interpreter's lock back:
+that may be for a moment only."""
+
 WORDS = {"false": 0, "no": 0, "off": 0, "true": 1, "yes": 1, "on": 1}
 
 
@@ -119,8 +123,9 @@ def get(name: str) -> Any:
     >>> get("THREADS") >= 0
     True
     """
-    if name in _overrides:
-        return _overrides[name]
+    here = _overrides.get(name)
+    if here is not None:
+        return here
     for variable, key in _KEYS[name]:
         text = _variables.get(key)
         if text:

@@ -1,14 +1,16 @@
 """Stage: recording. In: what the user asked for, one op at a time. Out: ``LazyBuffer``, a node of the graph.
 The grammar stands in the table below; ``verify.py`` checks it, ``show.py`` prints it, ``reference.py`` says what every
 op means by running it in NumPy.
-Next: ``strides.py``."""
+Next: ``count.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from typing import Any
 
+from minigrad.config import FREE_THREADED
 from minigrad.dtype import NAME_ONLY, DType, bool_, complex32, int64, uint8, uint16, uint32, uint64
+from minigrad.graph.count import Counted
 from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
 from minigrad.ops import RESULT_TYPES, Op
 
@@ -403,6 +405,10 @@ class LazyBuffer:
         self.buffer.add_view(view)
         return view
 
+
+if FREE_THREADED:  # finalisers count down, on any thread, while others count
+    for _name in ("owners", "readers"):
+        setattr(LazyBuffer, _name, Counted(LazyBuffer.__dict__[_name]))
 
 _ON_BOOLS = {Op.SUM: Op.MAX, Op.PROD: Op.MIN}
 _WORDS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}

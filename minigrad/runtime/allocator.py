@@ -14,7 +14,7 @@ from operator import mul
 from typing import Any
 
 from minigrad.errors import OutOfMemoryError
-from minigrad.runtime.locks import memory_lock
+from minigrad.runtime.locks import count_lock, memory_lock
 
 LINE = 64  # bytes of a cache line; every block starts on one
 SMALL = 64 << 10  # up to here a table gives the free list
@@ -67,7 +67,8 @@ class LargeFreeList(FreeList):
         allocator = self.allocator
         allocator.cached_large[address] = self
         super().append(address)
-        allocator.cached_bytes += self.size
+        with count_lock:
+            allocator.cached_bytes += self.size
         if allocator.cached_bytes > allocator.cache_limit:
             allocator.release(allocator.cache_limit)
 
@@ -75,7 +76,8 @@ class LargeFreeList(FreeList):
         allocator = self.allocator
         address = super().pop()
         allocator.cached_large.pop(address, None)
-        allocator.cached_bytes -= self.size
+        with count_lock:
+            allocator.cached_bytes -= self.size
         return address
 
 
@@ -142,7 +144,8 @@ class Allocator:
                 except ValueError:
                     continue  # taken meanwhile
                 self.cached_large.pop(address, None)
-                self.cached_bytes -= free.size
+                with count_lock:
+                    self.cached_bytes -= free.size
                 mapping = self._mappings.pop(address)  # given back when this name goes
                 self._mapped -= mapping[1]
         finally:

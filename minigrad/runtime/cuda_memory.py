@@ -14,6 +14,7 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.allocator import FreeList
 from minigrad.runtime.buffer import DeviceBuffer, DeviceMemory
 from minigrad.runtime.cuda_checks import LateWords
+from minigrad.runtime.locks import count_lock
 
 if TYPE_CHECKING:
     from minigrad.runtime.cuda_driver import Driver
@@ -115,12 +116,14 @@ class CudaBuffer(DeviceBuffer):
 
     def __init__(self, device: str, nbytes: int, memory: CudaMemory) -> None:
         super().__init__(device, nbytes, memory)
-        memory.allocated += self._free.size if self._free is not None else 0
-        memory.peak_allocated = max(memory.peak_allocated, memory.allocated)
+        with count_lock:
+            memory.allocated += self._free.size if self._free is not None else 0
+            memory.peak_allocated = max(memory.peak_allocated, memory.allocated)
 
     def __del__(self) -> None:
         if self._free is not None:
-            self.memory.allocated -= self._free.size
+            with count_lock:
+                self.memory.allocated -= self._free.size
             self._free.append(self.address)
 
 

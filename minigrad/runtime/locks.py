@@ -19,8 +19,13 @@ record_lock = RLock()
 run_lock = RLock()
 compile_lock = RLock()
 memory_lock = RLock()
+count_lock = RLock()  # for one addition: finalisers take it, too
 
-_ALL = (engine_lock, record_lock, run_lock, compile_lock, memory_lock)
+_recording: Any = record_lock
+holds_lock = _recording._is_owned
+"""``holds_lock()``: whether this thread has ``record_lock``. What records in two steps takes it first if it has not."""
+
+_ALL = (engine_lock, record_lock, run_lock, compile_lock, memory_lock, count_lock)
 
 
 class _Computing:

@@ -4,13 +4,13 @@ Next: ``calls.py``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from minigrad.config import FREE_THREADED
 from minigrad.runtime import pool
 from minigrad.runtime.device import CompiledKernel
 from minigrad.runtime.locks import run_lock
@@ -80,7 +80,7 @@ class NativeProgram:
         self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
         # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
         work = sum([step.work for step in self.steps])
-        self.short = not self._parallel and work <= SHORT and getattr(sys, "_is_gil_enabled", lambda: True)()
+        self.short = not self._parallel and work <= SHORT and not FREE_THREADED
         self._guarded = work > LONG or any([step.bytes > LONG_BYTES for step in self.steps])
         self._run = new_run(address_of(self._steps), len(self.steps), self._slots, self._moves, self._cells)
         self.function: Callable[..., BaseException | None] = pool.native().entry(

@@ -11,10 +11,11 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
+from minigrad.runtime.locks import holds_lock, record_lock
 from minigrad.tensor.base import awaken, made, make, set_apart
 from minigrad.tensor.changes import is_filled
 from minigrad.tensor.entry import Entry
-from minigrad.tensor.replay import FOLLOW, RECORD, Trace, thread
+from minigrad.tensor.replay import FOLLOW, RECORD, Trace, several, thread
 from minigrad.tensor.storage import Storage, moved
 from minigrad.tensor.view import View, window_steps
 
@@ -27,6 +28,9 @@ _new = object.__new__
 def alias(tensor: Tensor, name: str = "detach") -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``, or ``data``, through
     which changes go unseen by the tape."""
+    if several and not holds_lock():
+        with record_lock:
+            return alias(tensor, name)
     trace = thread.trace
     if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and (
             not trace.writes or trace.holders[tensor._slot]() is tensor):  # else it was changed in place: a leaf
@@ -36,7 +40,7 @@ def alias(tensor: Tensor, name: str = "detach") -> Tensor:
 
 def as_subclass(tensor: Tensor, cls: type) -> Any:
     """A view of all of a Tensor, of another class: what is done with either shows in both, gradients flow through."""
-    shape, known = tensor._shape(), tensor._view if tensor._spec is None else tensor._spec
+    shape, known = tensor._shape(), tensor._view if (spec := tensor._spec) is None else spec
     strides = None if known is None else known.strides
     offset = 0 if known is None else known.offset
     result = make_view(tensor, (), shape, contiguous_strides(shape) if strides is None else strides, offset,
@@ -98,8 +102,11 @@ def make_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tup
               dtype: DType | None = None) -> Tensor:
     """An alias of a part of ``parent``; with a ``dtype``, in elements of that, outside autograd. See ``View``. Its tape
     node is made when somebody asks for it."""
-    trace = thread.trace
     arguments = (steps, shape, strides, offset, kind, dtype)
+    if several and not holds_lock():
+        with record_lock:
+            return make_view(parent, *arguments)
+    trace = thread.trace
     if trace.state:
         if parent._tag == trace.tag:
             if trace.writes and trace.specs[parent._slot] is not None and trace.holders[parent._slot]() is not parent:
@@ -169,8 +176,11 @@ def aliased(tensor: Tensor, arguments: ViewArguments) -> Tensor:
 
 def base_of(tensor: Tensor) -> Tensor:
     """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
+    if several and not holds_lock():
+        with record_lock:
+            return base_of(tensor)
     base, cut = tensor, False
-    while base._spec is not None and type(base._spec.view) is tuple:
+    while (spec := base._spec) is not None and type(spec.view) is tuple:
         base = base._parent  # type: ignore[assignment]
     if base._spec is not None and base._spec.view is not None:  # an alias, which does not hold what it shows
         trace: Any = base._owner
@@ -185,7 +195,7 @@ def base_of(tensor: Tensor) -> Tensor:
 
 
 def _tracked(tensor: Tensor) -> bool:
-    return tensor._source() is not None if tensor._spec is None else tensor._spec.requires_grad
+    return tensor._source() is not None if (spec := tensor._spec) is None else spec.requires_grad
 
 
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:

@@ -313,7 +313,7 @@ def apart_of(tensor: TensorBase) -> list[int] | None:
     tape, but for ops that read one of them."""
     if Front.apart is None:
         return None
-    while tensor._spec is not None and type(tensor._spec.view) is tuple:
+    while (spec := tensor._spec) is not None and type(spec.view) is tuple:
         tensor = tensor._parent  # type: ignore[assignment]
     return getattr(_memory_of(tensor), "_apart", None)
 
@@ -374,12 +374,14 @@ def _wake(shell: Tensor, part: str) -> Any:
 
 def awaken(shell: Tensor) -> None:
     """Turn a shell into an ordinary Tensor."""
-    owner = shell._owner
-    assert owner is not None
-    if owner.state == FOLLOW and not owner.released:
-        owner.diverge("the graph or the tape behind a result was looked at")
-    else:
-        owner.unfold()
+    with record_lock:
+        owner = shell._owner
+        if owner is None:  # another thread was faster
+            return
+        if owner.state == FOLLOW and not owner.released:
+            owner.diverge("the graph or the tape behind a result was looked at")
+        else:
+            owner.unfold()
 
 
 # --- making Tensors

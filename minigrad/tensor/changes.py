@@ -35,7 +35,7 @@ def check_in_place(self: Tensor) -> None:
 
 def _check_tape(self: Tensor) -> None:
     """The part of ``check_in_place`` that asks what the tape knows."""
-    if self._spec is not None and self._spec.view is None:  # the result of an op, which is no leaf and no view
+    if (spec := self._spec) is not None and spec.view is None:  # the result of an op, which is no leaf and no view
         return
     view = self._view
     if view is not None and not view.cut and (not view.enabled or view.differentiable) and (
@@ -195,14 +195,14 @@ def check_distinct(target: Tensor) -> None:
 
 def repeated(tensor: Tensor) -> tuple[int, ...]:
     """The axes along which all elements are one in memory; none if there are no elements."""
-    known = tensor._view if tensor._spec is None else tensor._spec
+    known = tensor._view if (spec := tensor._spec) is None else spec
     if known is None or not known.strides or 0 not in known.strides or 0 in known.shape:
         return ()
     return tuple([i for i, (n, step) in enumerate(zip(known.shape, known.strides, strict=True)) if n > 1 and not step])
 
 
 def _is_part(tensor: Tensor) -> bool:
-    return (tensor._view if tensor._spec is None else tensor._spec.view) is not None
+    return (tensor._view if (spec := tensor._spec) is None else spec.view) is not None
 
 
 def _root(tensor: Tensor) -> Any:
@@ -217,7 +217,7 @@ def _root(tensor: Tensor) -> Any:
 
 def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int, int, Any] | None:
     """Where the elements begin and end, in bytes, and their order; None if there are gaps or none at all."""
-    known = tensor._view if tensor._spec is None else tensor._spec
+    known = tensor._view if (spec := tensor._spec) is None else spec
     shape = tensor._shape()
     strides, offset = (None, 0) if known is None else (known.strides, known.offset)
     strides = contiguous_strides(shape) if strides is None else strides
@@ -237,4 +237,5 @@ def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int
 
 def is_filled(tensor: Tensor) -> bool:
     """Whether the Tensor is no shell, or one that has memory already."""
-    return tensor._spec is None or tensor._slot in tensor._owner.filled  # type: ignore[union-attr]
+    owner = None if tensor._spec is None else tensor._owner
+    return owner is None or tensor._slot in owner.filled

@@ -18,6 +18,7 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import in_host_memory
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor import points
 from minigrad.tensor.aliases import alias, plain_view
 from minigrad.tensor.base import AnyTensor, LeafHooks, apart_of, awaken, count_apart
@@ -39,8 +40,11 @@ def born(storage: Storage) -> None:
         return
     with in_host_memory():
         array = np.full(lazy.shape, cast_array(np.asarray(lazy.arg), lazy.dtype), lazy.dtype.numpy)
-        storage.write(leaf_from_numpy(array, lazy.dtype, lazy.device))
-    storage.version -= 1
+        value = leaf_from_numpy(array, lazy.dtype, lazy.device)
+    with record_lock:
+        if storage.lazy is lazy:  # else another thread was faster
+            storage.write(value)
+            storage.version -= 1
 
 
 class Autograd:

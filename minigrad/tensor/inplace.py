@@ -76,7 +76,7 @@ class InPlace:
             raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
                                f"{value.ndim} dimensions.")
         check_in_place(self)
-        known = self._view if self._spec is None else self._spec
+        known = self._view if (spec := self._spec) is None else spec
         strides = None if known is None else known.strides
         once = without_overlap(self._shape(), strides) if strides and overlaps(self._shape(), strides) else None
         if once is not None:

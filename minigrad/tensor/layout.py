@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def strides_of(self: Tensor) -> tuple[int, ...]:
     """PyTorch's strides, in elements."""
-    known = self._view if self._spec is None else self._spec
+    known = self._view if (spec := self._spec) is None else spec
     strides = None if known is None else known.strides
     return contiguous_strides(self._shape()) if strides is None else strides
 
@@ -119,7 +119,7 @@ class Layout:
 
     def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
         """Whether the elements lie in row-major order without gaps."""
-        known = self._view if self._spec is None else self._spec
+        known = self._view if (spec := self._spec) is None else spec
         if known is None or known.strides is None or 0 in self._shape():
             return True
         step = 1

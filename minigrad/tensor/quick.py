@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minigrad.config import FREE_THREADED
 from minigrad.dtype import float32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime import llvm
@@ -33,7 +34,7 @@ def quicken() -> None:
 
 def quick_function() -> Callable[..., Any] | None:
     """The compiled function; None where it can't be."""
-    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+    if sys.implementation.name != "cpython" or FREE_THREADED:
         return None
     places = _places(_examples())
     if places is None:

@@ -27,6 +27,7 @@ from minigrad.dtype import DType
 from minigrad.engine import records
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import recorders, remember
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.entry import NOTHING, Entry, operands_of
 from minigrad.tensor.looks import Spec, look_at, specs_of
 
@@ -315,14 +316,15 @@ class Trace:
 
     def stop(self, why: str) -> None:
         """Record what was followed so far, and look nothing up until values are needed."""
-        if self.state == FOLLOW:
-            self.diverge(why)
-        self.state = OFF
-        self.stopped = True
-        self.count(False)
-        self.let_go()
-        self.values, self.holders, self.specs, self.leaves = [], [], [], []
-        self.writes = {}
+        with record_lock:  # another thread may be giving a result of this trace what it lacks
+            if self.state == FOLLOW:
+                self.diverge(why)
+            self.state = OFF
+            self.stopped = True
+            self.count(False)
+            self.let_go()
+            self.values, self.holders, self.specs, self.leaves = [], [], [], []
+            self.writes = {}
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
@@ -429,8 +431,9 @@ def stop_trace(why: str) -> None:
 
 
 threads: list[bool] = []
-several: list[bool] = []
-"""Whether a second thread has used Tensors: from then on, recording takes a lock. A list, which is empty or not."""
+several: list[bool] = [True] if config.FREE_THREADED else []
+"""Whether a second thread has used Tensors: from then on, recording takes a lock. A list, which is empty or not. Where
+threads run at once, the first may be in the middle of a call when the second begins: so it always takes one there."""
 
 
 class _Thread(threading.local):

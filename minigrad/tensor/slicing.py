@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def select_part(self: Tensor, axis: int, at: int, node: str = "SelectBackward0") -> Tensor:
     """The part at one position of an axis, without the axis; a view."""
-    known = self._view if self._spec is None else self._spec
+    known = self._view if (spec := self._spec) is None else spec
     if known is None:
         shape, strides, offset = self._storage.lazy.shape, None, 0
     else:

@@ -258,8 +258,9 @@ class Writes:
     @classmethod
     def take(cls) -> list[LazyBuffer]:
         """The values that are still pending and wanted."""
-        written, cls._written = cls._written, []
-        cls._taken, cls._before = cls._before, {}
+        with record_lock:
+            written, cls._written = cls._written, []
+            cls._taken, cls._before = cls._before, {}
         alive = {id(storage): storage for reference in written if (storage := reference()) is not None}
         return [s.lazy for s in alive.values() if s.lazy.srcs]
 

@@ -11,6 +11,8 @@ from minigrad.dtype import DType, bool_, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
+from minigrad.runtime.locks import holds_lock, record_lock
+from minigrad.tensor.replay import several
 from minigrad.tensor.storage import Storage, compute, moved, snapshot
 
 REPEATED = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -107,6 +109,9 @@ class View:
         version = storage.version
         if self.lazy is not None and self.whole is whole and self.version == version:
             return self.lazy
+        if several and not holds_lock():
+            with record_lock:
+                return self.read(storage)
         pending, view = [self], self.above
         while view is not None and not (view.whole is whole and view.version == version):
             pending.append(view)

@@ -117,6 +117,26 @@ def test_threads_get_different_blocks():
     assert stats.mapped == stats.in_use + stats.cached + stats.uncarved
 
 
+def test_threads_count_what_is_cached():
+    memory = Allocator()
+    lists = [memory.free_list(size << 20) for size in (1, 2)]
+    for free in lists:
+        for address in range(8):
+            free.append(address << 24 | free.size)
+
+    def work():
+        for turn in range(20_000):
+            free = lists[turn % 2]
+            free.append(free.pop())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert memory.cached_bytes == sum(len(free) * free.size for free in lists) == 24 << 20
+
+
 def test_memory_is_private_to_a_forked_child(python):
     assert python("""
 import os

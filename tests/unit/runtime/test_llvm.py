@@ -237,8 +237,10 @@ assert compiled
 
 
 def test_a_compiled_function_that_outlives_its_module_does_no_harm():
-    """Something may hold one until Python's last garbage collection (here: for ever). Freed memory is overwritten."""
-    environment = {**os.environ, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "2"}
+    """Something may hold one until Python's last garbage collection (here: for ever). Freed memory is overwritten,
+    unless Python has to have an allocator of its own."""
+    malloc = {} if config.FREE_THREADED else {"PYTHONMALLOC": "malloc"}
+    environment = {**os.environ, **malloc, "MALLOC_PERTURB_": "2"}
     subprocess.run([sys.executable, "-c", _AT_THE_END], env=environment, check=True)
 
 

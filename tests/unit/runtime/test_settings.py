@@ -4,6 +4,7 @@ be. Next: ``test_devices.py``."""
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -31,6 +32,19 @@ def test_anything_else_is_an_error_that_says_what_fits(monkeypatch, name, text, 
     monkeypatch.setenv(f"MINIGRAD_{name}", text)
     with pytest.raises(ValueError, match=f"environment variable MINIGRAD_{name}='{text}': expected {expected}"):
         config.get(name)
+
+
+def test_a_setting_that_another_thread_changes_for_a_while():
+    def change():
+        for _ in range(20_000):
+            with config.config(DEBUG=0):
+                pass
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    while changing.is_alive():
+        assert config.get("DEBUG") == 0
+    changing.join()
 
 
 def test_it_is_said_at_the_import():

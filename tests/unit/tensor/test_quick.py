@@ -67,7 +67,7 @@ def test_another_call_is_left_to_python_and_changes_nothing(known: Any, call: An
     a, b = known
     arguments = call(a, b)
     thread.begin()
-    before = a._storage.lazy.readers
+    before = int(a._storage.lazy.readers)
     trace = thread.trace
     assert called(*arguments) is None
     assert trace.tag not in (a._tag, b._tag) and a._storage.lazy.readers == before

@@ -66,6 +66,40 @@ def test_reading_what_was_computed_from_memory_that_nobody_holds() -> None:
         assert together(4, partial(_item, part)) == [1.0] * 4
 
 
+def test_reading_one_pending_result_and_what_hangs_on_it() -> None:
+    """A result of a trace that is followed has no graph yet. Whoever looks first gives it one, in another thread than
+    the one that made it."""
+    def make(start: int) -> tuple[mg.Tensor, mg.Tensor]:
+        x = mg.arange(64, dtype=mg.float32).reshape(8, 8) + start
+        return x, (x * 2).tanh() @ x
+
+    def look(y: mg.Tensor, i: int) -> Any:
+        return y[i].tolist(), y.stride(), (y + i).sum(0).tolist(), y.T[i].exp().tolist()
+
+    for turn in range(40):
+        y = make(turn)[1]
+        seen = together(4, lambda i, y=y: (i, look(y, i)))
+        again = make(turn)[1].realize()
+        assert sorted(seen) == [(i, look(again, i)) for i in range(4)]
+
+
+def test_clones_that_come_and_go_do_not_lose_the_memory() -> None:
+    x = mg.ones(1000).realize()
+    together(4, lambda i: [x.clone() for _ in range(10_000)] and None)
+    for _ in range(3):
+        assert (x + 1).realize()[0].item() == 2.0
+    assert x.tolist() == [1.0] * 1000
+
+
+def test_views_of_one_pending_change() -> None:
+    """Each thread reads a view anew after a change: the value that it had read before loses one reader, not four."""
+    x = mg.zeros(8, 4)
+    part = x[2]
+    for turn in range(60):
+        x.add_(1)
+        assert together(4, lambda i: part.tolist()) == [[turn + 1.0] * 4] * 4
+
+
 def test_gradients_add_up_in_one_leaf() -> None:
     w = mg.zeros(5, requires_grad=True)
     together(6, lambda i: [(w * 1.0).sum().backward() for _ in range(40)])
