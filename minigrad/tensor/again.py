@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.engine import previews
 from minigrad.ops import Op
-from minigrad.tensor.base import made_of, put_memory
+from minigrad.tensor.base import made, made_of, put_memory
 from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, Where, fill, number_of, seen_through
 from minigrad.tensor.replay import FOLLOW, UNPAID, Trace, thread
 from minigrad.tensor.written import Written
@@ -38,7 +38,7 @@ def _computes_changes(point: Point, trace: Trace) -> bool:
 
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
-        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, Trace=Trace, fill=fill, made_of=made_of,
+        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, Trace=Trace, fill=fill, made=made, made_of=made_of,
                          number_of=number_of, previews=previews, put_memory=put_memory,
                          seen_through=seen_through, thread=thread)
         self.point, self.trace = point, trace
@@ -136,6 +136,9 @@ class _Writer(Written):
                 self.lines += ["trace.busy = True", f"gradient{slot}._replace(LazyBuffer.from_buffer({parts}))"]
             else:
                 self.lines += [f"leaf{slot}._grad = new = made_of({parts})", f"new._look = new._storage.lazy, {look}"]
+        for slot, first in point.twins:
+            self.lines += [f"leaf{slot}._grad = new = made(leaf{first}._grad._storage.lazy)",
+                           f"new._look = leaf{first}._grad._look"]
 
     def _write_end(self, place: Any) -> None:
         trace, lines = self.trace, self.lines

@@ -39,7 +39,8 @@ class Point:
     it may overwrite. ``types``: the shape and dtype of each result, and its look as a leaf. ``after``: where the trace
     continues. ``opens``: a result that somebody holds may yet be differentiated, through a leaf, so that it needs its
     tape. ``runs`` counts its runs; after some of them ``again`` is a function that does it all (``again.py``).
-    ``spent``: it has run so often that another takes its place, with a compiled executable.
+    ``spent``: it has run so often that another takes its place, with a compiled executable. ``twins``: slots of leaves
+    whose ``.grad`` becomes the value that another leaf's becomes, with the slot of that.
     """
 
     executable: Any
@@ -56,6 +57,7 @@ class Point:
     runs: int = 0
     spent: bool = False
     again: Callable[[Trace, Any], bool] | None = None
+    twins: Sequence[tuple[int, int]] = ()
 
     def fits(self, trace: Trace) -> bool:
         """Whether it may run on the leaves of this trace."""

@@ -27,6 +27,7 @@ from minigrad.tensor.point import (
     TARGET,
     VALUE,
     Point,
+    Where,
     fill,
     nothing_ran,
 )
@@ -144,11 +145,24 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     trace.busy = plain  # gradients that are there already are added to in place
     with _ending("backward"):
         run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
-        # else one ``.grad`` is that of two leaves, or a hook has needed values meanwhile
+        # else one ``.grad`` was that of two leaves, or a hook has needed values meanwhile
         if plain and len(old) == len(before) and trace.state == RECORD and trace is thread.trace:
-            new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
+            given = [(i, leaf._grad._whole()) for i, leaf in leaves if leaf._grad is not None]
+            new = {id(value): (GRADIENT, i) for i, value in reversed(given)}
             open_ = t._slot in trace.leads_out() or stays_open(trace, place[2])
-            keep(trace, place, None if open_ else make_point(trace, watch, old, new, place[2]))
+            point = None if open_ else make_point(trace, watch, old, new, place[2])
+            keep(trace, place, point if point is not None and _hands_out(point, given, old, new) else None)
+
+
+def _hands_out(point: Point, given: Sequence[tuple[int, LazyBuffer]], old: dict[int, Where], new: dict[int, Where],
+               ) -> bool:
+    """Have the point give each leaf its gradient, also where one value is that of several, as those of the terms of a
+    sum are; False if it does not compute one of them."""
+    firsts = [(i, new[id(value)][1]) for i, value in given if id(value) not in old]
+    made = {slot for what, slot in point.results if what == GRADIENT}
+    had = {slot for _, slot in old.values()}
+    point.twins = [(i, first) for i, first in firsts if i != first]
+    return all([first in made for _, first in firsts]) and not any([i in had for pair in point.twins for i in pair])
 
 
 def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
@@ -236,6 +250,9 @@ def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
             gradient._look = lazy, look
         else:
             leaf._grad._replace(lazy)
+    for slot, first in point.twins:
+        holders[slot]._grad = gradient = made(holders[first]._grad._storage.lazy)
+        gradient._look = holders[first]._grad._look
     _replayed(trace, point, "backward", alive)
     return True
 

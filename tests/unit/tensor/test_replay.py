@@ -1038,6 +1038,33 @@ def test_what_numpy_has_found_for_two_leaves_is_written_into_by_neither() -> Non
     assert x.grad.tolist() == [[2, 2], [0, 0]] and y.grad.tolist() == [[3, 3], [1, 1]]
 
 
+def test_leaves_that_have_one_gradient_all_get_it_in_every_round() -> None:
+    """The gradients of the terms of a sum are one value, which a replayed backward gives once; what is written into one
+    of them is in no other."""
+    x, y, z = [mg.ones(3, requires_grad=True) for _ in range(3)]
+    followed = 0
+    for i in range(8):
+        x.grad = y.grad = z.grad = None
+        total = ((x + y + z) * mg.tensor([1.0, 2.0, i])).sum()
+        followed += thread.trace.state == FOLLOW
+        total.backward()
+        assert x.grad is not None
+        x.grad.add_(1)
+        assert [t.grad.tolist() for t in (x, y, z)] == [[2, 3, i + 1], [1, 2, i], [1, 2, i]]
+    assert followed >= 4
+
+
+def test_a_step_with_one_gradient_of_two_parameters_moves_both_in_every_round() -> None:
+    x, y = [mg.zeros(2, requires_grad=True) for _ in range(2)]
+    steps = optim.SGD([x, y], lr=1.0, momentum=0.5)
+    for i in range(8):
+        steps.zero_grad()
+        ((x + y) * mg.tensor([1.0, 2.0])).sum().backward()
+        steps.step()
+        gone = -sum(2.0 - 0.5 ** k for k in range(i + 1))
+        assert x.tolist() == y.tolist() == [gone, 2 * gone]
+
+
 def test_a_view_that_may_not_be_asked_for_its_tape_is_no_error_of_another_backward() -> None:
     for _ in range(4):
         x, y = mg.ones(2, 3, requires_grad=True), mg.ones(2, 3, requires_grad=True)
