@@ -1,9 +1,11 @@
 """Stage: documentation. In: the examples. Out: the pictures of ``docs/examples/``, made by the examples themselves,
-from what they print, or by ``minigrad.utils.draw``. ``python tools/pictures.py [name …]`` makes them again; it needs
-the packages of ``minigrad[examples,draw]``, and takes a minute or two. Next: ``docs/examples/index.md``."""
+from what they print, or by ``minigrad.utils.draw``, and those of pages of ``minigrad.explain``. ``python
+tools/pictures.py [name …]`` makes them again; it needs the packages of ``minigrad[examples,draw]`` and Chromium, and
+takes a minute or two. Next: ``docs/examples/index.md``."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -91,6 +93,43 @@ def resume() -> None:
     small(FOLDER / "resume.png", FOLDER / "resume.png")
 
 
+SHOWN = {
+    "explain.png": ("char_gpt.py", "1280,1500", """
+        [...document.querySelectorAll('#list tbody tr')].find(r => r.textContent.includes('gelu_backward')).click();
+        await later(); scrollTo(0, 0)"""),
+    "explain_graph.png": ("xor.py", "1280,940", """
+        for (const section of document.querySelectorAll('section:not(#detail)')) section.hidden = true;
+        document.querySelector('#planlist tbody tr').click();
+        await later();
+        document.querySelectorAll('.drawn .box')[4].dispatchEvent(new MouseEvent('dblclick', {bubbles: true}));
+        scrollTo(0, 0)"""),
+}
+"""Pictures of pages of ``minigrad.explain``: of which example, the size of the window, and what is clicked."""
+
+ARGUMENTS = {"char_gpt.py": ["--text", "../README.md", "--steps", "8", "--layers", "2", "--sample", "4"]}
+
+
+def explain() -> None:
+    """The pages of two examples, in Chromium, as the second run of each makes them: the first one compiles."""
+    for picture, (name, size, clicks) in SHOWN.items():
+        with tempfile.TemporaryDirectory() as folder:
+            page, shown = Path(folder, "page.html"), Path(folder, "shown.html")
+            runner = ["-m", "minigrad.torch"] if name == "char_gpt.py" else []
+            for _ in range(2):
+                subprocess.run([sys.executable, "-m", "minigrad.explain", "-o", page, *runner, name,
+                                *ARGUMENTS.get(name, ())], cwd=ROOT / "examples", check=True,
+                               stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+            text = page.read_text(encoding="utf-8")
+            end = text.rindex("</body>")
+            script = ("<script>(async () => { const later = (ms = 500) => new Promise(r => setTimeout(r, ms)); "
+                      f"while (!document.body.dataset.ready) await later(20); {clicks} }})()</script>")
+            shown.write_text(text[:end] + script + text[end:], encoding="utf-8")
+            subprocess.run(["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                            "--virtual-time-budget=8000", f"--window-size={size}", f"--screenshot={folder}/{picture}",
+                            f"--user-data-dir={folder}/browser", shown.as_uri()], check=True, capture_output=True)
+            small(Path(folder, picture), ROOT / "docs" / picture)
+
+
 PICTURES: dict[str, Callable[[], object]] = {
     "xor": xor,
     "read_kernels": read_kernels,
@@ -100,6 +139,7 @@ PICTURES: dict[str, Callable[[], object]] = {
     "transfer_learning": lambda: run("transfer_learning.py", "--out", "transfer_learning.png", torch=True),
     "steps": steps,
     "resume": resume,
+    "explain": explain,
 }
 
 

@@ -3,7 +3,8 @@ Next: ``shorten.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -21,12 +22,13 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.origins import follow
 from minigrad.lower import Lowered, lower
 from minigrad.lower.steps import said
-from minigrad.ops import Op
+from minigrad.ops import MOVEMENT, Op
 from minigrad.runtime.device import CompiledKernel, Device, get_device
 from minigrad.runtime.native import NativeProgram
 from minigrad.runtime.progress import Progress
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
-from minigrad.schedule.spec import KernelSpec, StackedSpec
+from minigrad.schedule.show import slice_of
+from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec
 from minigrad.schedule.structure import digest
 from minigrad.target import Target
 
@@ -180,6 +182,30 @@ def parts_of(launch: Launch) -> tuple[KernelSpec, ...]:
 
 
 def traffic(launch: Launch) -> int:
-    """Bytes that a launch must read and write at least."""
-    return sum(memory.dtype.size * prod(memory.shape) for part in parts_of(launch) for memory in part.memory.values()
-               if memory.scope == "global")
+    """Bytes that a launch must read and write at least. Of what it indexes it counts what the indexes lead to."""
+    return sum([memory.dtype.size * count for part in parts_of(launch) for memory, count in _touched(part)])
+
+
+def _touched(spec: KernelSpec) -> Iterator[tuple[Memory, int]]:
+    """The buffers of a kernel, and how many elements of each it reads or writes at most."""
+    touched: Counter[LazyBuffer] = Counter()
+    for stage in spec.stages:
+        at: dict[LazyBuffer, tuple[LazyBuffer, int]] = {}  # what shows memory, and how much of it
+        for node in slice_of(stage.stores, spec.memory):
+            stored = node in stage.stores
+            if stored:
+                touched[node] += node.srcs[1].size if node.op in (Op.SCATTER, Op.ASSIGN) else node.size
+            for i, source in enumerate(node.srcs[1:] if stored and node.op in (Op.SCATTER, Op.ASSIGN) else node.srcs):
+                found = (source, source.size) if source in spec.memory else at.get(source)
+                if found is None:
+                    continue
+                leaf, count = found
+                if node.op == Op.SHRINK or (node.op == Op.GATHER and i == 0):
+                    count = min(count, node.size)
+                if node.op in MOVEMENT and not stored:
+                    at[node] = leaf, count
+                else:
+                    touched[leaf] += count
+    for node, memory in spec.memory.items():
+        if memory.scope == "global":
+            yield memory, min(prod(memory.shape), touched[node] or prod(memory.shape))

@@ -4,7 +4,14 @@ async function inflated(id) {
   const packed = Uint8Array.from(atob($(id).textContent), c => c.charCodeAt(0));
   return JSON.parse(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
 }
-inflated("data").then(show);
+const programs = inflated("libraries").then(text => document.head.append(element("script", {textContent: text})));
+Promise.all([inflated("data"), programs]).then(([data]) => show(data));
+
+const element = (name, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children.filter(x => x !== null && x !== undefined));
+  return made;
+};
 
 function show(data) {
 const {files, lines, kernels, plans, runs, codes, limits, owners, blocks} = data;
@@ -12,11 +19,6 @@ const HUES = [212, 24, 145, 330, 265, 48, 185, 0, 95, 300, 230, 70];
 
 // --- words
 
-const element = (name, properties = {}, ...children) => {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter(x => x !== null && x !== undefined));
-  return made;
-};
 const digits = x => x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
 const scaled = (x, units, step) => {
   let i = 0;
@@ -116,7 +118,7 @@ function light() {
     row.classList.toggle("lit", parts.includes(row.dataset.key));
   }
   for (const row of document.querySelectorAll("#list tbody tr")) row.classList.toggle("picked", +row.dataset.id === pickedKernel);
-  for (const span of document.querySelectorAll(".pane pre span.of"))
+  for (const span of document.querySelectorAll(".pane .of"))
     span.classList.toggle("picked", pickedLine !== null && span.dataset.parts.split(" ").includes(pickedLine));
   const plan = pickedKernel < 0 ? -1 : kernels[pickedKernel].plan;
   for (const row of document.querySelectorAll("#planlist tbody tr")) row.classList.toggle("lit", +row.dataset.id === plan);
@@ -176,6 +178,7 @@ function showFile(at) {
       element("td", {className: "share"}, line ? bar(line, most) : null),
       ...(before ? [element("td", {className: "cost"}, line && line.forward + line.backward ? change(line.forward + line.backward,
         beforeLines.get(`${file.path.split("/").pop()} ${text.trim()}`)) : null)] : []),
+      ...[line && line.kernels.length, line && line.bytes && bytes(line.bytes)].map(t => element("td", {className: "cost soft", textContent: t || ""})),
       element("td", {}, coloured(text)));
     row.dataset.key = key;
     if (line) {
@@ -237,6 +240,7 @@ function drawKernels() {
   light();
 }
 function showHeads() {
+  if (before) document.querySelector("#code th:nth-child(3)").after(element("th", {textContent: "×"}));
   document.querySelector("#list thead").append(element("tr", {}, ...COLUMNS.map(([title, by, kind]) => {
     const head = element("th", {textContent: title, className: kind || ""});
     head.dataset.order = by;
@@ -311,7 +315,7 @@ function pane(kind, side, entries, partOf) {
 }
 function sameLine(keys) {
   const wanted = new Set(keys.split(" ").filter(Boolean));
-  for (const span of document.querySelectorAll(".pane pre span.of"))
+  for (const span of document.querySelectorAll(".pane .of"))
     span.classList.toggle("lit", span.dataset.parts.split(" ").some(k => wanted.has(k)));
   for (const row of document.querySelectorAll("#code tr.has")) row.classList.toggle("lit", wanted.has(row.dataset.key) ||
     (!wanted.size && pickedKernel >= 0 && kernels[pickedKernel].parts.some(p => lineKey(p) === row.dataset.key)));
@@ -382,8 +386,12 @@ async function showPlan(p) {
     element("span", {className: "tools"}, close)), element("div", {className: "body"}, left, right));
   box.hidden = false;
   texts = texts || await inflated("texts");
-  if (p.graphs.length) right.append(...[0, 1].map(side => pane("graph", side, p.graphs, n => p.parts[n])));
-  else right.append(element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
+  if (p.graphs.length) {
+    const {made, draw} = drawnGraph(p, texts, {element, named, place, hueOf, grey, lineKey, pickLine, sameLine, tip});
+    right.append(made);
+    draw();
+    right.append(...[0, 1].map(side => pane("graph", side, p.graphs, n => p.parts[n])));
+  } else right.append(element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
   if (p.graphs.length) right.append(rewritesOf(p));
   box.scrollIntoView({block: "start", behavior: "smooth"});
 }
@@ -452,14 +460,11 @@ for (let t = 0; t < threads; t++) {
   lane.kernels = [below, threads > 1 ? 24 : 40]; below += lane.kernels[1] + 6;
   lanes.push(lane);
 }
-const MEMORY = [below, 44], HEIGHT = below + MEMORY[1] + 20;
+const MEMORY = [below, 44], HEIGHT = below + MEMORY[1];
 const arena = r => plans[r.plan].arena_bytes;
 const peak = runs.reduce((best, r) => r.held + arena(r) > best.most ? {run: r, most: r.held + arena(r)} : best, {run: null, most: 0});
-const unit = [[1, "s"], [1e3, "ms"], [1e6, "µs"]];
-function tick(t, every) {
-  const [factor, word] = unit.find(([f]) => every * f >= 0.099) || unit[2];
-  return `${(t * factor).toFixed(Math.max(0, -Math.floor(Math.log10(every * factor) + 1e-9)))} ${word}`;
-}
+const base = libraries.scaleLinear([0, end], [0, 1]);
+const axis = libraries.axisBottom(base).tickSizeOuter(0);
 const ROLES = ["parameter", "optimizer state", "gradient", "value"], PLURALS = ["parameters", "optimizer state", "gradients", "activations and other values"];
 const byRole = (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role);
 owners.forEach(o => { o.colour = (light, alpha) => o.role === "parameter" ? `hsl(212 14% ${light} / .55)` : o.role === "optimizer state" ? `hsl(268 22% ${light} / .55)`
@@ -531,7 +536,10 @@ function drawTimeline() {
   canvas.style.height = `${height}px`;
   const g = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
   g.scale(scale, scale);
-  const light = style.getPropertyValue("--light"), x = t => (t - from) / (to - from) * width;
+  const light = style.getPropertyValue("--light"), x = libraries.scaleLinear([from, to], [0, width]);
+  const ticks = x.ticks(Math.max(2, width / 130)), every = ticks.length > 1 ? ticks[1] - ticks[0] : end;
+  const [factor, unit] = every >= 0.1 ? [1, "s"] : every >= 1e-4 ? [1e3, "ms"] : [1e6, "µs"], places = Math.max(0, -Math.floor(Math.log10(every * factor) + 1e-9));
+  libraries.select("#axis").call(axis.scale(x).tickValues(ticks).tickFormat(t => `${(t * factor).toFixed(places)} ${unit}`));
   g.font = "11px system-ui, sans-serif";
   g.textBaseline = "middle";
   const chosen = pickedLine && new Set((byLine.get(pickedLine) || {kernels: []}).kernels);
@@ -561,9 +569,6 @@ function drawTimeline() {
     if (b - a > 50) { g.globalAlpha = 1; g.fillStyle = "#fff"; g.save(); g.beginPath(); g.rect(a, row[0], b - a, row[1]); g.clip(); g.fillText(k.name, a + 4, row[0] + row[1] / 2); g.restore(); }
   }
   g.globalAlpha = 1;
-  g.fillStyle = style.getPropertyValue("--soft");
-  const step = 10 ** Math.floor(Math.log10((to - from) / 4)), every = [1, 2, 5, 10].map(m => m * step).find(s => (to - from) / s <= 9);
-  for (let n = Math.ceil(from / every); n * every <= to; n++) { g.fillRect(x(n * every), HEIGHT - 16, 1, 4); g.fillText(tick(n * every, every), x(n * every) + 3, HEIGHT - 8); }
   drawMemory(g, x, style);
   drawBlocks(g, x, style);
   $("range").textContent = `${time(from)} to ${time(to)} · wheel or + and − to zoom, drag to move, click a kernel`;
@@ -595,42 +600,26 @@ function focus() {
   const middle = (from + to) / 2, near = pickedKernel < 0 ? events : events.filter(e => e.kernel === pickedKernel);
   return near.reduce((best, e) => Math.abs(e.at - middle) < Math.abs(best - middle) ? e.at : best, near.length ? near[0].at : middle);
 }
-function zoom(factor, middle = focus()) {
-  const length = Math.min(end, Math.max(1e-6, (to - from) * factor));
-  const place = Math.max(0, Math.min(1, (middle - from) / (to - from)));
-  from = Math.max(0, Math.min(end - length, middle - place * length));
-  to = from + length;
+// d3-zoom holds the part that is shown, as a scale and a shift in pixels
+const drawnOn = libraries.select(canvas), wide = () => canvas.clientWidth || 1;
+const zooming = libraries.zoom().on("zoom", ({transform}) => {
+  [from, to] = transform.rescaleX(base.copy().range([0, wide()])).domain();
   drawTimeline();
+});
+function look(begin, until) {
+  const scale = end / (until - begin);
+  zooming.scaleExtent([1, Math.max(1, end / 1e-6)]).extent([[0, 0], [wide(), HEIGHT]]).translateExtent([[0, 0], [wide(), HEIGHT]]);
+  drawnOn.call(zooming.transform, libraries.zoomIdentity.scale(scale).translate(-begin / end * wide(), 0));
 }
-function slide(by) {
-  const length = to - from;
-  from = Math.max(0, Math.min(end - length, from + by));
-  to = from + length;
-  drawTimeline();
-}
-canvas.addEventListener("wheel", e => {
-  e.preventDefault();
-  const box = canvas.getBoundingClientRect();
-  if (Math.abs(e.deltaX) > Math.abs(e.deltaY)) slide(e.deltaX / box.width * (to - from));
-  else zoom(e.deltaY > 0 ? 1.25 : 0.8, from + (e.clientX - box.left) / box.width * (to - from));
-}, {passive: false});
-let dragged = null;
-canvas.onpointerdown = e => { dragged = {x: e.clientX, moved: 0}; canvas.setPointerCapture(e.pointerId); };
-canvas.onpointerup = e => {
-  const click = dragged && dragged.moved < 4;
-  dragged = null;
-  const found = click && eventAt(e);
+const zoom = factor => drawnOn.call(zooming.scaleBy, 1 / factor, [(focus() - from) / (to - from) * wide(), 0]);
+const slide = share => drawnOn.call(zooming.translateBy, share * (to - from) / end * wide(), 0);
+canvas.onclick = e => {
+  const found = eventAt(e);
   if (found && found.kernel !== undefined) pickKernel(found.kernel);
   else if (found && found.run) pickLine(lineKey(found.run), true);
 };
 canvas.onpointermove = e => {
-  if (dragged) {
-    dragged.moved += Math.abs(e.clientX - dragged.x);
-    slide((dragged.x - e.clientX) / canvas.clientWidth * (to - from));
-    dragged.x = e.clientX;
-    return;
-  }
-  const found = eventAt(e);
+  const found = e.buttons ? null : eventAt(e);
   if (!found) { tip(); return; }
   if (found.block) { tip(e, `${found.block.name}: ${time(found.block.seconds)}`); return; }
   const run = found.kernel === undefined ? found.run : runs[found.run];
@@ -684,8 +673,8 @@ function turn() {
   drawTimeline();
 }
 const KEYS = {j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1), n: () => moveLine(1), p: () => moveLine(-1),
-  "/": () => $("filter").focus(), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1.6), "0": () => zoom(Infinity),
-  ArrowLeft: () => slide((from - to) / 5), ArrowRight: () => slide((to - from) / 5), d: turn, "?": () => $("keys").showModal(),
+  "/": () => $("filter").focus(), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1.6), "0": () => look(0, end),
+  ArrowLeft: () => slide(0.2), ArrowRight: () => slide(-0.2), d: turn, "?": () => $("keys").showModal(),
   Escape: () => { if (!$("detail").hidden) pickKernel(-1); else pickLine(null); }};
 document.addEventListener("keydown", e => {
   if (e.key === "Escape") e.target.blur?.();
@@ -696,11 +685,11 @@ $("theme").onclick = turn;
 $("help").onclick = () => $("keys").showModal();
 $("closer").onclick = () => zoom(0.6);
 $("farther").onclick = () => zoom(1.6);
-$("whole").onclick = () => zoom(Infinity);
+$("whole").onclick = () => look(0, end);
 $("unselect").onclick = () => pickLine(null);
 $("filter").oninput = drawKernels;
 $("files").onchange = () => showFile(+$("files").value);
-addEventListener("resize", drawTimeline);
+addEventListener("resize", () => look(from, to));
 document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 
 files.forEach((f, i) => $("files").append(element("option", {value: i, textContent: f.path})));
@@ -708,10 +697,15 @@ showTotals();
 showHeads();
 showPlans();
 const heavy = files.map((f, i) => lines.filter(l => l.file === i).reduce((s, l) => s + l.forward + l.backward, 0));
-if (files.length) showFile(heavy.indexOf(Math.max(...heavy)));
+if (files.length) {
+  showFile(heavy.indexOf(Math.max(...heavy)));
+  const cost = row => { const l = byLine.get(row.dataset.key); return l ? l.forward + l.backward : 0; };
+  const dearest = [...document.querySelectorAll("#code tbody tr")].reduce((a, b) => cost(b) > cost(a) ? b : a), scroll = document.querySelector("#source .scroll");
+  scroll.scrollTop = Math.max(0, dearest.offsetTop - scroll.clientHeight * 0.6);
+}
 showMemory();
 drawKernels();
-if (runs.length) { from = Math.max(0, runs[0].at - 0.02 * (end - runs[0].at)); }
-drawTimeline();
+drawnOn.call(zooming).on("dblclick.zoom", null);
+look(runs.length ? Math.max(0, runs[0].at - 0.02 * (end - runs[0].at)) : 0, end);
 document.body.dataset.ready = "yes";
 }

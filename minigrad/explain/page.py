@@ -1,6 +1,6 @@
 """Stage: explaining. In: a ``Report``. Out: one HTML file that needs nothing else: the data as compressed JSON, the
-long texts apart, which few readers need, with the style sheet and the program that shows them (``page.css``,
-``page.js``).
+long texts apart, which few readers need, with the style sheet and the programs that show them (``page.css``,
+``page.js``, ``page.graph.js``) and the libraries by which they lay out and draw (``page.libraries.js``).
 Next: ``perfetto.py``."""
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def page(report: Report) -> str:
     texts: list[Any] = []
     for every in [*[code["texts"] for code in data["codes"]], *[plan["graphs"] for plan in data["plans"]]]:
         for text in every:
-            texts.append([text["text"], text.pop("nodes")])
+            texts.append([text["text"], text.pop("nodes"), text.pop("sources")])
             text["text"] = len(texts) - 1
-            del text["sources"]
     for plan in data["plans"]:
         texts.append([list(rewrite.values()) for rewrite in plan["rewrites"]])
         plan["rewrites"] = len(texts) - 1
-    fill = {"title": html.escape(report.title), "style": _part("page.css"), "program": _part("page.js"),
+    fill = {"title": html.escape(report.title), "style": _part("page.css"),
+            "program": _part("page.graph.js") + _part("page.js"), "libraries": _packed(_part("page.libraries.js")),
             "data": _packed(_rounded(data)), "texts": _packed(texts)}
     parts = _part("page.html").split("{{")
     return parts[0] + "".join([fill[name] + rest for name, _, rest in [p.partition("}}") for p in parts[1:]]])

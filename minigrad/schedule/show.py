@@ -4,7 +4,7 @@ Next: ``lower/``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.show import argument as argument_text
@@ -140,7 +140,7 @@ def _is_reduction(node: LazyBuffer) -> bool:
     return node.op in (Op.SUM, Op.PROD, Op.MAX, Op.MIN)
 
 
-def slice_of(stores: Sequence[LazyBuffer], names: Mapping[LazyBuffer, str]) -> list[LazyBuffer]:
+def slice_of(stores: Sequence[LazyBuffer], names: Container[LazyBuffer]) -> list[LazyBuffer]:
     """The nodes computed for ``stores``, each after its sources, from those in memory, which ``names`` has; but not the
     base of a SCATTER or ASSIGN: it lies where the result is written."""
     wanted = set(stores)
