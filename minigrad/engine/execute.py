@@ -18,7 +18,7 @@ from minigrad.runtime.allocator import SMALL
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import Device, memory_error
 from minigrad.runtime.native import NativeProgram, Step
-from minigrad.schedule.order import WORK_FIRM, WORK_PER_COPIED_BYTE
+from minigrad.schedule.limits import WORK_FIRM, WORK_PER_COPIED_BYTE
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minigrad import config
-from minigrad.engine import stored, tiers
+from minigrad.engine import tiers
 from minigrad.engine.kernels import kernels
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
@@ -108,11 +108,11 @@ class PlanCache:
             family = Family(len(pending.order))
             free = family.free
         self.misses += 1
-        on_disk = stored.key_of(pending, free)
-        executable = stored.load(on_disk, get_device(pending.device))
+        on_disk = _stored().key_of(pending, free)
+        executable = _stored().load(on_disk, get_device(pending.device))
         if executable is None:
             executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
-            stored.keep(on_disk, executable)
+            _stored().keep(on_disk, executable)
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
         with compile_lock:
@@ -189,6 +189,14 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
     if len(fixed) == 2 and isinstance(fixed[0], frozenset):
         fixed = fixed[1]
     return frozenset(i for i, (a, b) in enumerate(zip(fixed, numbers, strict=True)) if a is not None and a != b)
+
+
+@cache
+def _stored() -> ModuleType:
+    """Plans on disk, and what runs plans, loaded when the first graph is."""
+    from minigrad.engine import stored
+
+    return stored
 
 
 @cache

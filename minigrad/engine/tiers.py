@@ -38,7 +38,7 @@ from minigrad import config
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
-from minigrad.schedule.streaming import has_grown
+from minigrad.schedule.limits import has_grown
 
 COMPILE, COMPILE_NODE, COMPILE_KERNEL = 20_000_000, 350_000, 17_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005

@@ -19,9 +19,7 @@ from pathlib import Path
 from time import perf_counter
 
 from minigrad import config
-from minigrad.runtime import llvm
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.llvm import python_function
 from minigrad.runtime.locks import run_lock
 
 SPIN_SECONDS = 50e-6
@@ -239,6 +237,8 @@ def source(system: str = sys.platform, machine: str = "") -> str:
         setjmp = "sigsetjmp" if system == "darwin" or "bsd" in system else "__sigsetjmp"
         jumping = _JUMPS.format(setjmp=setjmp, number=int(getattr(signal, "SIGURG", 16)))
         clock = _CLOCK.format(number=int(getattr(time, "CLOCK_MONOTONIC", 1)))
+    from minigrad.runtime import llvm
+
     text = text.replace("CONTENTS", str(llvm.CONTENTS)).replace("SETJMP", setjmp)
     return text + _PROCESSORS.get(machine, _OTHER) + waiting + jumping + clock
 
@@ -247,6 +247,9 @@ class Native:
     """The functions of ``pool.ll``. Calling one releases the interpreter lock, unless ``entry`` says otherwise."""
 
     def __init__(self, text: str) -> None:
+        from minigrad.runtime import llvm  # the pool is asked at every run, compiled at the first
+
+        self._function = llvm.python_function
         names = ("mg_call", "mg_copy", "mg_worker", "mg_leader", "mg_start", "mg_settle", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
@@ -262,7 +265,7 @@ class Native:
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
-        self.copy = python_function(self.module.addresses["mg_copy"], struct.pack("q", id(None)))
+        self.copy = llvm.python_function(self.module.addresses["mg_copy"], struct.pack("q", id(None)))
 
     def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., BaseException | None]:
         """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
@@ -271,7 +274,7 @@ class Native:
         given back. Raises ``TypeError`` for what is no number, or too many or few of them, and what the handler of a
         signal raises; returns that if the run was finished nevertheless."""
         contents = struct.pack("5q", run, slots, len(kinds), not short, id(None))
-        return python_function(self.module.addresses["mg_call"], contents + bytes([kind == "d" for kind in kinds]))
+        return self._function(self.module.addresses["mg_call"], contents + bytes([kind == "d" for kind in kinds]))
 
     def _spins(self) -> int:
         """How many spins take ``SPIN_SECONDS``: a pause takes 10 to 200 cycles, by processor."""

@@ -11,14 +11,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.draft import Group
 from minigrad.schedule.group import MAX_LENGTH
+from minigrad.schedule.limits import WORK_FIRM, WORK_PER_COPIED_BYTE
 from minigrad.target import Target
-
-WORK_FIRM = 1 << 29
-"""Scalar operations, about a twentieth of a second, for which Ctrl-C waits once a run has begun to overwrite leaves."""
-
-WORK_PER_COPIED_BYTE = 16
-"""A run that overwrites leaves and takes longer works on with copies of them kept, if it has so much to do for each of
-their bytes: then the copies take a twentieth of its time at most."""
 
 MAX_PARTS = 64
 MAX_STACK_LENGTH = 4 * MAX_LENGTH

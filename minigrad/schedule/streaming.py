@@ -1,7 +1,7 @@
 """Stage: schedule, between steps 1 and 2, after ``split.py``. In: a simplified graph. Out: the same values by another
 graph, and walks: reductions over a large product, such as the scores of attention, that one kernel computes block by
 block, so that the product is never whole in memory. Where several kernels need it, each computes it again.
-Next: ``relative.py``."""
+Next: ``limits.py``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.movement import Coordinate, source_index
 from minigrad.graph.origins import follow
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, Op
+from minigrad.schedule.limits import has_grown, operand_size
 from minigrad.schedule.relative import Anchor, Terms, anchor_of, degree, reduced_coordinate
-from minigrad.target import BLOCK_K, Target
-
-GROWTH = 2
-"""How many times larger than its operands a product is that is not stored, if it is computed once."""
+from minigrad.target import Target
 
 GROWTH_AGAIN = 4
 """The same, if several kernels compute it. Attention's gradients of heads of 64 take as long this way as by way of
 memory at a length of 512, half as long with a causal mask; between two layers of a network nothing is so large."""
-
-GROWTH_DEEP = 8
-"""The same for sums of ``BLOCK_K`` products; where they are longer, in proportion."""
 
 FIELD = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.RANDOM_BITS}
 """What of the size of a large product is computed along with it, such as which weights dropout keeps."""
@@ -75,28 +70,6 @@ def find_walks(outputs: Sequence[LazyBuffer], target: Target,
 def _is_large(node: LazyBuffer, target: Target) -> bool:
     """Whether the node is a sum of products that is larger than its operands and the cache."""
     return node.op == Op.SUM and node.dtype.is_float and node.size * node.dtype.size > target.l2 and has_grown(node)
-
-
-def has_grown(node: LazyBuffer) -> bool:
-    """Whether a sum of products is so much larger than its operands that it need not be stored."""
-    if not node.size:
-        return False
-    depth, growth = node.srcs[0].size // node.size, node.size / max(1, _operands(node))
-    return growth >= GROWTH and depth <= BLOCK_K * max(1.0, growth / GROWTH_DEEP)
-
-
-def _operands(node: LazyBuffer) -> int:
-    """Elements of the two factors of a sum of products, before they are repeated."""
-    product, total = node.srcs[0], 0
-    while product.op == Op.CAST:
-        product = product.srcs[0]
-    if product.op != Op.MUL:
-        return node.size
-    for factor in product.srcs:
-        while factor.op in (Op.CAST, Op.RESHAPE, Op.PERMUTE, Op.EXPAND):
-            factor = factor.srcs[0]
-        total += factor.size
-    return total
 
 
 @dataclass(eq=False)
@@ -190,7 +163,7 @@ class _Finder:
             parts = [p for p in self.parts if self._bits(p) & family]
             often = [sum(n in p.axes for p in parts) for n in self.number if 1 << self.number[n] & family]
             if len(parts) > 1 and any(
-                    n.size < GROWTH_AGAIN * _operands(n) for n in self.number if 1 << self.number[n] & family) and (
+                    n.size < GROWTH_AGAIN * operand_size(n) for n in self.number if 1 << self.number[n] & family) and (
                     max(often) > 1):
                 self.refused |= family
             if family & self.refused:

@@ -17,7 +17,6 @@ from minigrad.errors import IndexOutOfRange, OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
-from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.making import keep, make_point, stays_open
@@ -31,7 +30,6 @@ from minigrad.tensor.point import (
     fill,
     nothing_ran,
 )
-from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, several, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
 from minigrad.tensor.unfold import unfold
@@ -50,6 +48,8 @@ def _find(trace: Trace, place: Any) -> Point | None:
                 return None
             point.runs += 1
             if point.runs == ENOUGH_RUNS and place[0] in ("backward", "value"):
+                from minigrad.tensor.again import written_again  # few programs come to either
+
                 point.again = written_again(point, place, trace)
             return point
     return None
@@ -266,7 +266,14 @@ def _replayed(trace: Trace, point: Point, place: str, alive: Sequence[int]) -> N
     trace.count(True)
     _ended(trace, place, held)
     if not Trace.quickened:
-        quicken()
+        _quicken()
+
+
+def _quicken() -> None:
+    """The compiled ``follow`` is loaded when a program first repeats itself."""
+    from minigrad.tensor.quick import quicken
+
+    quicken()
 
 
 # --- step()
@@ -447,6 +454,7 @@ def compute_changes(trace: Trace) -> None:
 
 
 Trace.unfolder = unfold
+Trace.quicken = _quicken
 Front.gradients = staticmethod(gradients)
 Trace.valued = value
 Trace.computer = staticmethod(compute_changes)

@@ -94,5 +94,3 @@ def _at(thing: Any, offset: int) -> int:
     """The address that lies in an object."""
     return ctypes.c_void_p.from_address(id(thing) + offset).value or 0
 
-
-Trace.quicken = quicken

@@ -58,7 +58,7 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY: dict[str, tuple[str, ...]] = {
-    "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.tier0"),
+    "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.stored", "minigrad.engine.tier0"),
     "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details", "minigrad.engine.faults"),
     "minigrad.engine.build": ("minigrad.engine.beam",),
@@ -73,8 +73,10 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
     "minigrad.tensor.duals": ("minigrad.grad.jvp",),
     "minigrad.tensor.exponential": ("minigrad.tensor.lapack",),
+    "minigrad.tensor.generator": ("minigrad.tensor.shuffle",),
     "minigrad.tensor.linalg": ("minigrad.tensor.lapack",),
     "minigrad.tensor.matrices": ("minigrad.tensor.lapack", "minigrad.tensor.fourier"),
+    "minigrad.tensor.points": ("minigrad.tensor.again", "minigrad.tensor.quick"),
 }
 
 MAX_LINES = 600
