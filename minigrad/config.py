@@ -9,9 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 FREE_THREADED = "t" in getattr(sys, "abiflags", "") or not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether this is a Python whose threads run at once, also when some module has brought the interpreter's lock back:
@@ -20,8 +19,7 @@ that may be for a moment only."""
 WORDS = {"false": 0, "no": 0, "off": 0, "true": 1, "yes": 1, "on": 1}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its default (which also gives its type) and one sentence about it. A number is from 0 to ``last``,
     or one of ``words``; a text is one of ``choices``, if there are any. The environment variable is its name behind
     ``MINIGRAD_``; a ``short`` one is heard without that, too."""
@@ -30,7 +28,7 @@ class Setting:
     default: int | str
     doc: str
     last: int | None = 1
-    words: Mapping[str, int] = field(default_factory=lambda: WORDS)
+    words: Mapping[str, int] = WORDS
     choices: tuple[str, ...] = ()
     short: bool = False
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from minigrad import config
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from minigrad.runtime.buffer import Buffer
 
 
-@dataclass(frozen=True, eq=False)
-class KernelRun:
+class KernelRun(NamedTuple):
     """One kernel that ran: the one at ``position`` among those of ``details``, which are made again when they are asked
     for; of a replayed one, which had no graph, only ``call`` is known, and one of tier 0 has no more. ``seconds`` is
     wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what it computes and must at least move;
@@ -75,7 +73,6 @@ class KernelRun:
         return f"<{self.name} on {self.device}: {how}, {time}>"
 
 
-@dataclass(eq=False)
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: runs by generic kernels, replayed or
@@ -85,18 +82,12 @@ class Seen:
     since the calls were those seen before; ``recorded``: why calls that had been followed so far were recorded after
     all. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
 
-    device: str | None = None
-    run: bool = True
-    kernels: list[KernelRun] = field(default_factory=list)
-    launches: int = 0
-    native_calls: int = 0
-    compiled: int = 0
-    tier0: int = 0
-    plan_hits: int = 0
-    plan_misses: int = 0
-    replayed: int = 0
-    host_calls: int = 0
-    recorded: list[str] = field(default_factory=list)
+    def __init__(self, device: str | None = None, run: bool = True) -> None:
+        self.device, self.run = device, run
+        self.kernels: list[KernelRun] = []
+        self.launches = self.native_calls = self.compiled = self.tier0 = 0
+        self.plan_hits = self.plan_misses = self.replayed = self.host_calls = 0
+        self.recorded: list[str] = []
 
     def asks(self, pending: Pending, executable: Any) -> bool:
         """Whether the graph that is to run should be kept for ``ran``, as ``details``."""

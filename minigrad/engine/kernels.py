@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from minigrad.runtime.device import CompiledKernel
 
@@ -15,8 +15,7 @@ CAPACITY = 4096
 """Kernels remembered; the one not used for longest goes first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """A compiled kernel and what a launch must know of it. ``flops``, ``work`` and ``iterations`` are those of
     ``Lowered``; ``structure``: the digest of that; ``written``: the positions of the arrays it writes."""
 

@@ -4,14 +4,13 @@ Next: ``execute.py``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Slot = int | tuple[int, int]
 """A position in the table of addresses, or that and an offset in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelCall:
+class KernelCall(NamedTuple):
     """One launch. ``arrays`` and ``scalars`` say what it is given, as in ``Step``; ``flops``, ``work`` and ``bytes``
     count one run; ``grain``: iterations worth a thread."""
 
@@ -25,8 +24,7 @@ class KernelCall:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """What a run does. The table of addresses holds the leaves, then the outputs, then the arena and the status words.
     ``scalars``: a letter for each number, as in ``NativeProgram``; ``outputs``: of each result whether it is fresh
     memory, and which output or leaf it is; ``overwritten``: the leaves that are written; ``checks``: of each status

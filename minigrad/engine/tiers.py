@@ -38,7 +38,6 @@ from minigrad import config
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
-from minigrad.schedule.limits import has_grown
 
 COMPILE, COMPILE_NODE, COMPILE_KERNEL = 20_000_000, 350_000, 17_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
@@ -96,6 +95,8 @@ def cost_of(order: Sequence[LazyBuffer], bodies: dict[int, Cost] | None = None) 
     >>> cost_of([a, a.unary("NEG")])
     Cost(nodes=1, elements=3, products=0, windowed=0, grown=0, new=1, kernels=0)
     """
+    from minigrad.schedule.limits import has_grown
+
     nodes = elements = products = windowed = grown = new = kernels = 0
     bodies = {} if bodies is None else bodies
     unsummed: dict[LazyBuffer, int] = {}

@@ -6,7 +6,7 @@ Next: ``vjp.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from minigrad.grad.batching import Batch
 from minigrad.graph.function import Subgraph, inline, param, without_functions
@@ -63,8 +63,7 @@ def _before(loop: Loop, initial: LazyBuffer, states: LazyBuffer) -> LazyBuffer:
     return row.binary(Op.EQ, row.like(first)).where(start, moved)
 
 
-@dataclass(frozen=True, eq=False)
-class LoopBackward:
+class LoopBackward(NamedTuple):
     """What the gradient of a loop consists of, over placeholders for one step: ``inputs`` of the body, its outputs
     (``kept``), their gradients (``grads``).
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad.grad.products import VJP, product_gradient, running_product_gradient
 from minigrad.graph.lazy import LazyBuffer
@@ -17,8 +16,7 @@ from minigrad.ops import Op
 Gradients = tuple[LazyBuffer | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """A node as it was recorded (realising it may have cleared its sources since): ``out = op(*srcs, arg)``; and the
     walk that applies the rules."""
 
@@ -29,8 +27,7 @@ class Applied:
     vjp: VJP
 
 
-@dataclass(frozen=True, slots=True)
-class GradientRule:
+class GradientRule(NamedTuple):
     """``formula`` is for people; ``apply(node, g)`` gives a gradient (or None) for each source.
     ``saves``: whether it needs values of the forward pass."""
 

@@ -5,8 +5,7 @@ Next: ``jvp.py``."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad.grad.loop import loop_gradient, of_result, with_values
 from minigrad.grad.rules import RULES, Applied
@@ -122,8 +121,7 @@ def _function(node: LazyBuffer, given: Mapping[int, LazyBuffer],
 # --- a body's backward, derived once
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Backward:
+class Backward(NamedTuple):
     """The vector-Jacobian product of a body. ``residuals``: the values of the forward pass that it reads, as positions
     among its inputs and then its outputs; ``which``: the inputs whose gradients it gives. ``body`` takes the residuals
     and the outputs' gradients; None if no gradient flows."""

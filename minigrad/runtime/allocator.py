@@ -9,9 +9,8 @@ import ctypes
 import mmap
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad.errors import OutOfMemoryError
 from minigrad.runtime.locks import count_lock, memory_lock
@@ -36,8 +35,7 @@ def size_class(nbytes: int) -> int:
     return (nbytes + step - 1) & -step
 
 
-@dataclass(frozen=True)
-class MemoryStats:
+class MemoryStats(NamedTuple):
     """Bytes: ``mapped`` from the system = ``in_use`` by buffers + ``cached`` in free lists + ``uncarved`` of slabs."""
 
     mapped: int

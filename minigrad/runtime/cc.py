@@ -54,7 +54,7 @@ class CcDevice(Device):
         return llvm.missing()
 
     @cached_property
-    def target(self) -> Target:  # type: ignore[override]
+    def target(self) -> Target:
         """The CPU device's, so that both compile the same loop nests."""
         return llvm.host_target()
 

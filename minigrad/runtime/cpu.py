@@ -29,7 +29,7 @@ class CpuDevice(Device):
         return llvm.missing()
 
     @cached_property
-    def target(self) -> Target:  # type: ignore[override]
+    def target(self) -> Target:
         """This machine's."""
         return llvm.host_target()
 

@@ -90,7 +90,7 @@ class CudaDevice(Device):
         return driver().properties(self.index)
 
     @property
-    def target(self) -> Target:  # type: ignore[override]
+    def target(self) -> Target:
         """This GPU's; an A100's where there is none, so that the source can be read."""
         return with_settings(self._target)
 

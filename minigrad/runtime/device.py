@@ -8,46 +8,43 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError, with_source
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.launches import Launches
-from minigrad.target import SCALAR, Target
 
 if TYPE_CHECKING:
     from minigrad.kernel.ir import Kernel
     from minigrad.runtime.native import NativeProgram, Step
+    from minigrad.target import Target
 
 
-@dataclass(eq=False, slots=True)
 class CompiledKernel:
     """A compiled kernel. ``source`` is the text its compiler got, which may hold other kernels too, ``owner`` whatever
     keeps the code or stands for it. ``address``: on devices whose ``native`` is a ``NativeProgram``, that of a function
     with the CPU form's signature (``kernel/ir.py``). ``kernel`` is filled in by ``Device.compile``."""
 
-    name: str
-    address: int = 0
-    source: str = ""
-    kernel: Kernel | None = None
-    owner: Any = None
+    __slots__ = ("address", "kernel", "name", "owner", "source")
+
+    def __init__(self, name: str, address: int = 0, source: str = "", kernel: Kernel | None = None,
+                 owner: Any = None) -> None:
+        self.name, self.address, self.source, self.kernel, self.owner = name, address, source, kernel, owner
 
 
 class Device:
     """What minigrad asks of a device that runs kernels. Subclass it and register it; ``cc.py`` is a model for compilers
     of the host's processor, ``opencl.py`` for devices with memory and queues of their own.
 
-    ``name`` is upper-case, and ends in ``:1`` … for all but the first of several; ``target`` says what scheduling and
-    lowering may assume of the machine; ``host_memory``: whether buffers are memory that NumPy can see;
-    ``language``: what its source is written in; ``compiles``: what its compiler is given, if that is something else.
+    ``name`` is upper-case, and ends in ``:1`` … for all but the first of several; ``host_memory``: whether buffers are
+    memory that NumPy can see; ``language``: what its source is written in; ``compiles``: what its compiler is given, if
+    that is something else.
     """
 
     name = "DEVICE"
-    target: Target = SCALAR
     host_memory = True
     language = "C"
     compiles = ""
@@ -56,6 +53,13 @@ class Device:
         self.index = index
         if index:
             self.name = f"{type(self).name}:{index}"
+
+    @property
+    def target(self) -> Target:
+        """What scheduling and lowering may assume of the machine; here, what every processor can do."""
+        from minigrad.target import SCALAR
+
+        return SCALAR
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -152,8 +156,7 @@ class NumpyDevice(Device):
     name = "NUMPY"
 
 
-@dataclass(frozen=True)
-class DeviceInfo:
+class DeviceInfo(NamedTuple):
     """One line of ``devices()``: ``reason`` says why a device is not available, else it is empty."""
 
     name: str
@@ -175,8 +178,7 @@ class DeviceList(tuple[DeviceInfo, ...]):
         return "\n".join(map(str, self))
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """Where a device's class is: ``"module:Class"``, an entry point, or the class itself."""
 
     where: Any

@@ -14,8 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 with suppress(ImportError):  # Windows has no such locks
     import fcntl
@@ -31,8 +30,7 @@ class NotPrivate(OSError):
     """Others may write where nobody but the user should; the message says where."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of the folder: its name, when it was last used (seconds; 0.0: nobody knows), its size in bytes."""
 
     used: float

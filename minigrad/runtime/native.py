@@ -5,8 +5,7 @@ Next: ``calls.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from minigrad.runtime.device import CompiledKernel
 from minigrad.runtime.locks import run_lock
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One kernel call of a native program.
 
     ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its

@@ -132,7 +132,7 @@ class OpenCLDevice(Device):
         self.options = options
 
     @cached_property
-    def target(self) -> Target:  # type: ignore[override]
+    def target(self) -> Target:
         """A processor's, but 256 bits a vector, as drivers may compile for an older one."""
         if self.form == "cpu":
             host = llvm.host_target()

@@ -5,7 +5,6 @@ Next: ``making.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
@@ -31,7 +30,6 @@ Where = tuple[str, int]
 """A value of a slot, the ``.grad`` of the leaf in a slot, or the new contents of one of several targets."""
 
 
-@dataclass(eq=False, slots=True)
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
@@ -43,21 +41,20 @@ class Point:
     whose ``.grad`` becomes the value that another leaf's becomes, with the slot of that.
     """
 
-    executable: Any
-    device: str
-    leaves: list[Where]
-    numbers: list[tuple[str, Any]]
-    fixed: list[tuple[str, int, str]]
-    results: list[Where]
-    types: list[tuple[tuple[int, ...], DType, int]]
-    dead: list[int]
-    same: list[tuple[Where, Where]]
-    after: Entry | None = None
-    opens: bool = False
-    runs: int = 0
-    spent: bool = False
-    again: Callable[[Trace, Any], bool] | None = None
-    twins: Sequence[tuple[int, int]] = ()
+    __slots__ = ("after", "again", "dead", "device", "executable", "fixed", "leaves", "numbers", "opens", "results",
+                 "runs", "same", "spent", "twins", "types")
+
+    def __init__(self, executable: Any, device: str, leaves: list[Where], numbers: list[tuple[str, Any]],
+                 fixed: list[tuple[str, int, str]], results: list[Where],
+                 types: list[tuple[tuple[int, ...], DType, int]], dead: list[int],
+                 same: list[tuple[Where, Where]]) -> None:
+        self.executable, self.device = executable, device
+        self.leaves, self.numbers, self.fixed, self.dead, self.same = leaves, numbers, fixed, dead, same
+        self.results, self.types = results, types
+        self.after: Entry | None = None
+        self.opens, self.runs, self.spent = False, 0, False
+        self.again: Callable[[Trace, Any], bool] | None = None
+        self.twins: Sequence[tuple[int, int]] = ()
 
     def fits(self, trace: Trace) -> bool:
         """Whether it may run on the leaves of this trace."""

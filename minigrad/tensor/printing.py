@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from minigrad.dtype import DType, bool_, from_numpy, int64, shown
 from minigrad.tensor.promotion import default_complex_dtype, get_default_dtype
 
 
-@dataclass(frozen=True)
-class PrintOptions:
+class PrintOptions(NamedTuple):
     """How tensors print: digits after the point, number of elements from which on ``...`` stands for the
     inner ones, how many stay visible at each end, characters in a line, and scientific notation (None: decide)."""
 
@@ -65,8 +63,8 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
         options = _PROFILES[profile]
     given: dict[str, Any] = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems,
                              "linewidth": linewidth}
-    _options = replace(options, **{name: value for name, value in given.items() if value is not None},
-                       sci_mode=sci_mode)
+    _options = options._replace(**{name: value for name, value in given.items() if value is not None},
+                                sci_mode=sci_mode)
 
 
 def format_tensor(array: np.ndarray, *, dtype_suffix: str | None = None, requires_grad: bool = False,

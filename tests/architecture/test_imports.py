@@ -64,6 +64,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.build": ("minigrad.engine.beam",),
     "minigrad.engine.steps": ("minigrad.lower.steps",),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
+    "minigrad.engine.tiers": ("minigrad.schedule.limits",),
     "minigrad.lower.lower": ("minigrad.lower.gpu",),
     "minigrad.optim.composite": ("minigrad.jit.update",),
     "minigrad.runtime.cpu": ("minigrad.render",),
