@@ -34,7 +34,8 @@ class Program:
 @dataclass(frozen=True)
 class Case:
     """``build(device)`` makes the program anew, the same each time. ``raises``: realising it must raise this, and
-    change nothing. ``alone``: it is not to be computed in one plan with other cases."""
+    change nothing. ``alone``: it is not to be computed in one plan with other cases. ``since``: the version of the
+    suite that has it first."""
 
     family: str
     name: str
@@ -42,6 +43,7 @@ class Case:
     build: Callable[[str], Program] = field(repr=False)
     raises: type[Exception] | None = None
     alone: bool = False
+    since: int = 1
 
     def __str__(self) -> str:
         return f"{self.family}/{self.name}/{self.dtype.name}"

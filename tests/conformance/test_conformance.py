@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 import minigrad
-from minigrad.conformance import Case, Program, cases, check
+from minigrad import conformance
+from minigrad.conformance import VERSION, Case, Program, cases, check
 from minigrad.conformance.__main__ import main
 from minigrad.conformance.case import difference
 from minigrad.conformance.coverage import coverage, ops
@@ -198,12 +200,36 @@ def test_command_line() -> None:
     done = subprocess.run([sys.executable, "-m", "minigrad.conformance", "CPU", "--only", "^movement/FLIP-all"],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "CPU: 13 cases in " in done.stdout and "total              13        0        0" in done.stdout
+    assert "CPU: 13 cases of suite 1 in " in done.stdout and "total              13        0        0" in done.stdout
+
+
+KNOWN = {1: "68285bcd4841bb63"}
+"""A digest of the names of the cases of each version of the suite."""
+
+
+def test_the_cases_of_a_version_stay() -> None:
+    """Where this fails, cases were added or renamed: give the new ones ``since``, raise VERSION, and add its digest."""
+    assert max(KNOWN) == VERSION
+    for suite, digest in KNOWN.items():
+        names = "\n".join(sorted(map(str, cases(suite=suite))))
+        assert sha256(names.encode()).hexdigest().startswith(digest), f"suite {suite}"
+
+
+def test_a_backend_is_held_to_the_suite_that_it_names(monkeypatch: pytest.MonkeyPatch,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    first = cases(1)[0]
+    later = replace(first, name="LATER", since=2)
+    monkeypatch.setattr(conformance, "_all", lambda seed: [first, later])
+    assert cases(suite=1) == [first] and cases(suite=2) == [first, later]
+    with pytest.raises(SystemExit) as ended:
+        main(["CPU", "--suite", "7"])
+    assert ended.value.code == 2 and "argument --suite: invalid choice: 7" in capsys.readouterr().err
+    assert main(["CPU", "--suite", "1"]) == 0 and "CPU: 1 cases of suite 1 in" in capsys.readouterr().out
 
 
 def test_other_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["CPU", "--only", "^movement/FLIP-all/int8", "--each"]) == 0
-    assert capsys.readouterr().out.startswith("movement/FLIP-all/int8\nCPU: 1 cases in ")
+    assert capsys.readouterr().out.startswith("movement/FLIP-all/int8\nCPU: 1 cases of suite 1 in ")
     with pytest.raises(SystemExit) as ended:
         main(["CPU", "--only", "("])
     assert ended.value.code == 2 and "not a regular expression" in capsys.readouterr().err
