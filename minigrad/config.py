@@ -1,6 +1,6 @@
 """Stage: everywhere. In: environment variables. Out: typed settings, read when they are asked for.
 Every variable minigrad knows stands in ``SETTINGS``; the table in ``docs/`` is made from it.
-Next: ``errors.py``."""
+Next: ``records.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
+
+from minigrad.records import Record
 
 FREE_THREADED = "t" in getattr(sys, "abiflags", "") or not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether this is a Python whose threads run at once, also when some module has brought the interpreter's lock back:
@@ -19,7 +21,7 @@ that may be for a moment only."""
 WORDS = {"false": 0, "no": 0, "off": 0, "true": 1, "yes": 1, "on": 1}
 
 
-class Setting(NamedTuple):
+class Setting(Record):
     """One setting: its default (which also gives its type) and one sentence about it. A number is from 0 to ``last``,
     or one of ``words``; a text is one of ``choices``, if there are any. The environment variable is its name behind
     ``MINIGRAD_``; a ``short`` one is heard without that, too."""

@@ -6,11 +6,12 @@ Next: ``dtype.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad.dtype import DType, bool_, float32, float64
+from minigrad.records import Record
 
 
 class Op:
@@ -48,7 +49,7 @@ MEMORY = frozenset((Op.CONTIGUOUS, Op.COPY, Op.GATHER, Op.SCATTER, Op.ASSIGN, Op
 SOURCES = frozenset((Op.CONST, Op.BUFFER, Op.INDEX, Op.SCALAR, Op.RANDOM_BITS, Op.PARAM))
 
 
-class ScalarOp(NamedTuple):
+class ScalarOp(Record):
     """One row: ``numpy`` computes it on arrays that have one dtype already (an oracle, not a fast path).
 
     ``result`` is ``"same"`` (as the operands), ``"bool"``, or ``"part"`` and ``"complex"`` for a complex number's part
@@ -271,7 +272,7 @@ COMPLEX_OPS = frozenset((Op.REAL, Op.IMAG, Op.COMPLEX))
 """They make complex numbers or take them apart. ``schedule/complex_parts.py`` removes them before there are kernels."""
 
 KERNEL_OPS: dict[str, ScalarOp] = {
-    name: row._replace(kinds=row.kinds.replace("c", "")) for name, row in SCALAR_OPS.items() if name not in COMPLEX_OPS}
+    name: row.replaced(kinds=row.kinds.replace("c", "")) for name, row in SCALAR_OPS.items() if name not in COMPLEX_OPS}
 """The table as kernels have it: no kernel, renderer or interpreter of kernels meets a complex value."""
 
 RESULT_TYPES: dict[str, Callable[[DType], DType]] = {
@@ -286,7 +287,7 @@ REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND
 """What these give for numbers of a half type, computed in float32, is a number of the half type."""
 
 
-class ReduceOp(NamedTuple):
+class ReduceOp(Record):
     """A reduction: ``combine`` is the scalar op that joins two partial results, ``identity`` its neutral element. It is
     for the dtypes that ``combine`` is for: the sum of bools is recorded as MAX, their product as MIN."""
 

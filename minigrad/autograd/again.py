@@ -7,12 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.keeps import OWN
 from minigrad.autograd.mode import mode
 from minigrad.autograd.watching import Kept, watched
-from minigrad.grad import Backward
+
+if TYPE_CHECKING:
+    from minigrad.grad import Backward
 
 AGAIN: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("AmaxBackward0", "AminBackward0", "AminmaxBackward0", "ClampBackward0", "ClampBackward1",

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from minigrad.autograd.again import AGAIN, OWN_FORMULA, watch_again
 from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
@@ -14,11 +15,13 @@ from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.autograd.watching import Kept, Watching
-from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import Call, user_stack, warn_user
 from minigrad.runtime.locks import users_code
+
+if TYPE_CHECKING:
+    from minigrad.grad import Backward
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
@@ -169,7 +172,7 @@ class Node(Watching):
         """The backward of the body for these outputs and inputs, and the residuals that it reads."""
         assert self.saved is not None
         whole = self.whole
-        back = backward_of(self.body, _filled(needs, self.body), given)
+        back = _gradients().backward_of(self.body, _filled(needs, self.body), given)
         if back is whole:
             return whole, self.saved
         at = dict(zip(whole.residuals, self.saved, strict=True))
@@ -303,9 +306,18 @@ class Node(Watching):
         return bool(found) if self.saved else any([at < len(self.edges) or at >= OWN for at in found])
 
 
+@cache
+def _gradients() -> ModuleType:
+    """The tables of gradients, loaded when the first is asked for."""
+    from minigrad import grad
+
+    return grad
+
+
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:
     """The backward of a body from all outputs that have gradients."""
-    return backward_of(body, _filled(needs, body), tuple([i for i, flows in enumerate(body.flows) if flows]))
+    given = tuple([i for i, flows in enumerate(body.flows) if flows])
+    return _gradients().backward_of(body, _filled(needs, body), given)
 
 
 def _filled(needs: Sequence[bool], body: Subgraph) -> tuple[bool, ...]:
@@ -331,7 +343,7 @@ def _leads_on(body: Subgraph, position: int) -> bool:
 
 def _depends(body: Subgraph, needs: tuple[bool, ...], *outputs: int) -> bool:
     """Whether a gradient comes from these outputs to one of these inputs."""
-    return bool(backward_of(body, needs, outputs).which)
+    return bool(_gradients().backward_of(body, needs, outputs).which)
 
 
 def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Differentiable]) -> list[Any]:

@@ -5,16 +5,18 @@ Next: ``again.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from minigrad.autograd.keeps import DETACHED, OWN, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Front
-from minigrad.grad import Backward
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
+
+if TYPE_CHECKING:
+    from minigrad.grad import Backward
 
 # A Tensor that backward reads in PyTorch: a reference to its Storage, a list with how often it has been changed in
 # place, and how often it had been, which operand or result it is, a reference to it, how often the Storage had been

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from minigrad import config
+from minigrad.records import Record
 from minigrad.runtime.device import device_name
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from minigrad.runtime.buffer import Buffer
 
 
-class KernelRun(NamedTuple):
+class KernelRun(Record):
     """One kernel that ran: the one at ``position`` among those of ``details``, which are made again when they are asked
     for; of a replayed one, which had no graph, only ``call`` is known, and one of tier 0 has no more. ``seconds`` is
     wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what it computes and must at least move;

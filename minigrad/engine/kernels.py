@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
-from typing import NamedTuple
 
+from minigrad.records import Record
 from minigrad.runtime.device import CompiledKernel
 
 CAPACITY = 4096
 """Kernels remembered; the one not used for longest goes first."""
 
 
-class Code(NamedTuple):
+class Code(Record):
     """A compiled kernel and what a launch must know of it. ``flops``, ``work`` and ``iterations`` are those of
     ``Lowered``; ``structure``: the digest of that; ``written``: the positions of the arrays it writes."""
 

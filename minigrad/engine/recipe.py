@@ -4,13 +4,13 @@ Next: ``execute.py``."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from minigrad.records import Record
 
 Slot = int | tuple[int, int]
 """A position in the table of addresses, or that and an offset in bytes."""
 
 
-class KernelCall(NamedTuple):
+class KernelCall(Record):
     """One launch. ``arrays`` and ``scalars`` say what it is given, as in ``Step``; ``flops``, ``work`` and ``bytes``
     count one run; ``grain``: iterations worth a thread."""
 
@@ -24,7 +24,7 @@ class KernelCall(NamedTuple):
     bytes: int
 
 
-class Recipe(NamedTuple):
+class Recipe(Record):
     """What a run does. The table of addresses holds the leaves, then the outputs, then the arena and the status words.
     ``scalars``: a letter for each number, as in ``NativeProgram``; ``outputs``: of each result whether it is fresh
     memory, and which output or leaf it is; ``overwritten``: the leaves that are written; ``checks``: of each status

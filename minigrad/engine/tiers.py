@@ -32,12 +32,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from minigrad import config
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
+from minigrad.records import Record
 
 COMPILE, COMPILE_NODE, COMPILE_KERNEL = 20_000_000, 350_000, 17_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
@@ -57,7 +58,7 @@ _OF_A_KERNEL = frozenset((*REDUCE_OPS, Op.SCAN, Op.SCATTER, Op.ASSIGN))
 T = TypeVar("T")
 
 
-class Cost(NamedTuple):
+class Cost(Record):
     """What a graph's nodes, those of composites included, are expected to cost. ``grown``: elements of the largest
     product that is larger than its operands; ``new``: the nodes, but of each composite once; ``kernels``: of the new
     ones those that reduce, scan or write."""

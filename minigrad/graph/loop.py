@@ -5,14 +5,13 @@ Next: ``show.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
 
-@dataclass(frozen=True)
 class Loop:
     """How often and on what a LOOP runs its body.
 
@@ -22,11 +21,17 @@ class Loop:
     first.
     """
 
-    body: Subgraph
-    states: int
-    sequences: int
-    steps: int
-    backwards: bool = False
+    def __init__(self, body: Subgraph, states: int, sequences: int, steps: int, backwards: bool = False) -> None:
+        self.body, self.states, self.sequences, self.steps, self.backwards = body, states, sequences, steps, backwards
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.body, self.states, self.sequences, self.steps, self.backwards
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Loop) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     def __repr__(self) -> str:
         return f"{self.body.name}, {self.steps} steps{' backwards' if self.backwards else ''}"

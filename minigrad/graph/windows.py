@@ -5,12 +5,12 @@ Next: ``function.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.records import Record
 
 
-class Overlap(NamedTuple):
+class Overlap(Record):
     """Values of windows along one axis. Axis ``positions`` counts windows, ``places`` what lies in them: place k of
     window o belongs to element ``o*stride + k*dilation - start`` of ``length``."""
 

@@ -10,9 +10,10 @@ import mmap
 import os
 from contextlib import suppress
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad.errors import OutOfMemoryError
+from minigrad.records import Record
 from minigrad.runtime.locks import count_lock, memory_lock
 
 LINE = 64  # bytes of a cache line; every block starts on one
@@ -35,7 +36,7 @@ def size_class(nbytes: int) -> int:
     return (nbytes + step - 1) & -step
 
 
-class MemoryStats(NamedTuple):
+class MemoryStats(Record):
     """Bytes: ``mapped`` from the system = ``in_use`` by buffers + ``cached`` in free lists + ``uncarved`` of slabs."""
 
     mapped: int

@@ -9,11 +9,12 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError, with_source
+from minigrad.records import Record
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.launches import Launches
 
@@ -156,7 +157,7 @@ class NumpyDevice(Device):
     name = "NUMPY"
 
 
-class DeviceInfo(NamedTuple):
+class DeviceInfo(Record):
     """One line of ``devices()``: ``reason`` says why a device is not available, else it is empty."""
 
     name: str
@@ -178,7 +179,7 @@ class DeviceList(tuple[DeviceInfo, ...]):
         return "\n".join(map(str, self))
 
 
-class _Entry(NamedTuple):
+class _Entry(Record):
     """Where a device's class is: ``"module:Class"``, an entry point, or the class itself."""
 
     where: Any

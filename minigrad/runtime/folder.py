@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
+
+from minigrad.records import Record
 
 with suppress(ImportError):  # Windows has no such locks
     import fcntl
@@ -30,7 +32,7 @@ class NotPrivate(OSError):
     """Others may write where nobody but the user should; the message says where."""
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """A file of the folder: its name, when it was last used (seconds; 0.0: nobody knows), its size in bytes."""
 
     used: float

@@ -5,17 +5,18 @@ Next: ``calls.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad.config import FREE_THREADED
+from minigrad.records import Record
 from minigrad.runtime import pool
 from minigrad.runtime.device import CompiledKernel
 from minigrad.runtime.locks import run_lock
 
 
-class Step(NamedTuple):
+class Step(Record):
     """One kernel call of a native program.
 
     ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its

@@ -8,7 +8,6 @@ import atexit
 import ctypes
 import os
 import platform
-import signal
 import struct
 import sys
 import threading
@@ -234,6 +233,8 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
     jumping, setjmp, clock = _NO_JUMPS, "nowhere", _WINDOWS_CLOCK
     if system != "win32":
+        import signal
+
         setjmp = "sigsetjmp" if system == "darwin" or "bsd" in system else "__sigsetjmp"
         jumping = _JUMPS.format(setjmp=setjmp, number=int(getattr(signal, "SIGURG", 16)))
         clock = _CLOCK.format(number=int(getattr(time, "CLOCK_MONOTONIC", 1)))
@@ -339,6 +340,8 @@ class Pool:
 
     def _live(self, life: Callable[..., None], *arguments: int) -> None:
         """A thread's life. It holds this pool, and so the memory that the native loop looks at."""
+        import signal
+
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGURG})
         life(*arguments)

@@ -5,7 +5,6 @@ Next: ``overrides.py``."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, wraps
 from types import FunctionType
@@ -40,7 +39,7 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
     Traceback (most recent call last):
     TypeError: index_select(): argument 'index' (position 2) must be Tensor, not list
     """
-    plain = inspect.unwrap(function)
+    plain = innermost(function)
     code, name = plain.__code__, plain.__name__
     by_position = list(zip(code.co_varnames[:code.co_argcount], args, strict=False))
     for position, (parameter, value) in enumerate(by_position):
@@ -59,9 +58,11 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
     return error
 
 
-def has_flags(function: Callable[..., Any]) -> bool:
-    """Whether the function may have parameters that are to be True or False."""
-    return not _FLAGS.isdisjoint(inspect.unwrap(function).__annotations__.values())
+def innermost(function: Callable[..., Any]) -> Any:
+    """The function that others are wrapped around: ``inspect.unwrap`` at a tenth of the time, which an import takes."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
 
 
 _FLAGS = frozenset(("bool", "bool | None"))
@@ -71,7 +72,7 @@ _FLAGS = frozenset(("bool", "bool | None"))
 def _flags_of(function: Callable[..., Any]) -> tuple[int, dict[str, tuple[int, bool]]]:
     """The parameters of a function that are to be True or False, each with its place, and whether it may be None; and
     the first of these places, a large number for those that are given by name alone."""
-    plain = inspect.unwrap(function)
+    plain = innermost(function)
     code, never = plain.__code__, 1 << 30
     names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
     flags = {name: (place if place < code.co_argcount else never,
@@ -84,8 +85,9 @@ _MAY_BE_NONE = ("requires_grad", "pin_memory")
 """Flags that PyTorch lets be None, which stands for False, whatever function they are of."""
 
 
-def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], of_method: bool) -> None:
-    """``TypeError``, in PyTorch's words, for an argument that is to be True or False and is neither.
+def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], of_method: bool) -> bool:
+    """Whether the function has parameters that are to be True or False: if not, it need not be asked again.
+    ``TypeError``, in PyTorch's words, for an argument that is to be one of these and is neither.
 
     >>> import minigrad
     >>> minigrad.ones(2, 3).sum(0, 1)
@@ -94,7 +96,7 @@ def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     """
     first, flags = _flags_of(function)
     if not kwargs and len(args) <= first:
-        return
+        return bool(flags)
     for name, (place, optional) in flags.items():
         if place < len(args):
             value, where = args[place], f" (position {place + (not of_method)})"
@@ -104,6 +106,7 @@ def check_flags(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
             kind = type(value)  # NumPy's is called bool, too
             raise TypeError(f"{function.__name__}(): argument '{name}'{where} must be bool, not "
                             f"{'numpy.' * (kind.__module__ == 'numpy')}{kind.__name__}")
+    return bool(flags)
 
 
 def no_overload(name: str, *args: Any, **kwargs: Any) -> TypeError:
@@ -179,12 +182,13 @@ def _with_items(values: Iterable[Any]) -> Iterator[Any]:
 def explained(function: F, of_method: bool = False) -> F:
     """The function, whose AttributeErrors become PyTorch's TypeErrors where an argument is to blame, and which takes
     only True and False where it asks for them."""
-    flags = has_flags(function)
+    flags = True  # it may have some
 
     @wraps(function)
     def tried(*args: Any, **kwargs: Any) -> Any:
+        nonlocal flags
         if flags:
-            check_flags(function, args, kwargs, of_method)
+            flags = check_flags(function, args, kwargs, of_method)
         try:
             return function(*args, **kwargs)
         except UNEXPECTED as error:
@@ -223,8 +227,13 @@ def name_methods(tensor: type) -> None:
 
 
 def _takes_kinds(method: Callable[..., Any]) -> bool:
-    return any([str(kind).partition(" ")[0] in KINDS for name, kind in inspect.unwrap(method).__annotations__.items()
+    return any([_is_kind(str(kind)) for name, kind in innermost(method).__annotations__.items()
                 if name not in ("self", "return")])
+
+
+@cache
+def _is_kind(annotation: str) -> bool:
+    return annotation.partition(" ")[0] in KINDS
 
 
 def explain_functions(namespace: dict[str, Any]) -> None:

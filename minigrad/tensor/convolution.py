@@ -6,17 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad.dtype import accumulator
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
+from minigrad.records import Record
 from minigrad.tensor.function import Function
 
 
-class Geometry(NamedTuple):
+class Geometry(Record):
     """How windows lie. ``padding`` before and after, ``stride`` and ``dilation`` for each spatial axis; ``groups`` of
     channels that know nothing of each other; ``out``: positions of the windows."""
 
@@ -124,7 +125,7 @@ def _fold(x: LazyBuffer, kernel: tuple[int, ...], positions: tuple[int, ...], at
 def _convolution_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                           at: Geometry) -> list[LazyBuffer]:
     (x, w, *bias), g = inputs, grads[0]
-    back = at._replace(out=x.shape[2:])
+    back = at.replaced(out=x.shape[2:])
     return [_call(TRANSPOSED, (g, w.conj()), back), _call(FILTERS, (x.conj(), g), at, w.shape[2:]),
             *[_bias_gradient(g) for _ in bias]]
 
@@ -140,14 +141,14 @@ def _transposed_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuf
 def _filters_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                       at: Geometry, kernel: tuple[int, ...]) -> list[LazyBuffer]:
     (x, g), w = inputs, grads[0]
-    return [_call(TRANSPOSED, (g.conj(), w), at._replace(out=x.shape[2:])), _call(CONVOLUTION, (x.conj(), w), at)]
+    return [_call(TRANSPOSED, (g.conj(), w), at.replaced(out=x.shape[2:])), _call(CONVOLUTION, (x.conj(), w), at)]
 
 
 def _reaching(at: Geometry, kernel: Sequence[int], size: Sequence[int], out: Sequence[int]) -> Geometry:
     """The geometry with as much padding at the end as ``out`` windows over ``size`` elements need."""
     high = [(n - 1) * s + d * (k - 1) + 1 - low - given for n, s, d, k, (low, _), given in zip(
         out, at.stride, at.dilation, kernel, at.padding, size, strict=True)]
-    return at._replace(padding=tuple([(low, max(0, h)) for (low, _), h in zip(at.padding, high, strict=True)]),
+    return at.replaced(padding=tuple([(low, max(0, h)) for (low, _), h in zip(at.padding, high, strict=True)]),
                        out=tuple(out))
 
 
@@ -157,12 +158,12 @@ def _call(function: Function, values: Sequence[LazyBuffer], *static: object) -> 
 
 def _unfold_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                      kernel: tuple[int, ...], at: Geometry) -> list[LazyBuffer]:
-    return [_call(FOLD, (grads[0],), kernel, at.out, at._replace(out=inputs[0].shape[2:]))]
+    return [_call(FOLD, (grads[0],), kernel, at.out, at.replaced(out=inputs[0].shape[2:]))]
 
 
 def _fold_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                    kernel: tuple[int, ...], positions: tuple[int, ...], at: Geometry) -> list[LazyBuffer]:
-    return [_call(UNFOLD, (grads[0],), kernel, at._replace(out=positions))]
+    return [_call(UNFOLD, (grads[0],), kernel, at.replaced(out=positions))]
 
 
 CONVOLUTION = Function("convolution", _convolution, "ConvolutionBackward0", _convolution_gradient)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from minigrad.autograd.mode import enable_grad, mode, no_grad
 from minigrad.autograd.protocol import Front
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, explained, has_flags
+from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, explained, innermost
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_overlap
 from minigrad.tensor.history import unseen_by_tape
@@ -49,7 +49,7 @@ def numpy_names(made: F) -> F:
     tensor([[2.],
             [4.]])
     """
-    code = inspect.unwrap(made).__code__
+    code = innermost(made).__code__
     taken = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
     names = {name: ours for name, ours in NUMPY_NAMES.items() if ours in taken and name not in taken}
     theirs = frozenset(names)
@@ -94,7 +94,7 @@ def function(*names: str) -> Callable[[F], F]:
         if names[0] in NOT_ASKED:
             accepting = explained(accepting)
         else:
-            accepting = asking(accepting, None if "out" in inspect.unwrap(made).__code__.co_varnames else call_into)
+            accepting = asking(accepting, None if "out" in innermost(made).__code__.co_varnames else call_into)
             accepting.__wrapped__ = Shown(made, False)  # type: ignore[attr-defined]
         for name in names:
             FUNCTIONS[name] = accepting
@@ -166,10 +166,11 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
     def attach(made: F) -> F:
         name = names[0]
         made = real_gradients(numpy_names(made)) if real else numpy_names(made)
-        flags = has_flags(made)
+        flags = True  # it may have some
 
         @wraps(made)
         def function(*args: Any, **kwargs: Any) -> Any:
+            nonlocal flags
             if armed:
                 found = asked(args, kwargs)
                 if found is not None:
@@ -179,7 +180,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
                     args = spelled(name, args, kwargs)
                     check_dtype(name, kwargs)
                 if flags:
-                    check_flags(made, args, kwargs, False)
+                    flags = check_flags(made, args, kwargs, False)
                 require_tensor(args[0] if args else None, name, "input", 1)
                 if "out" in kwargs:
                     return call_into(kwargs.pop("out"), made, args, kwargs)
@@ -262,13 +263,14 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     tensor([2, 3])
     """
 
-    entirely, flags = OVERLAP.setdefault(plain.__name__, False), has_flags(plain)
+    entirely, flags = OVERLAP.setdefault(plain.__name__, False), True  # it may have flags
     plain = getattr(plain, "unchecked", plain)
 
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        nonlocal flags
         if flags:
-            check_flags(changed, (self, *args), kwargs, True)
+            flags = check_flags(changed, (self, *args), kwargs, True)
         with record_lock:  # it reads self, and writes it
             try:
                 check_in_place(self)

@@ -10,8 +10,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64
-from minigrad.grad import vjp
-from minigrad.grad.products import running_product_gradient
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -160,6 +158,9 @@ def _cumprod_gradient(inputs: Values, outputs: Values, grads: Values, op: str, a
     x, g = inputs[0], grads[0]
     if not x.shape:
         return (g.cast(x.dtype),)
+    from minigrad.grad import vjp
+    from minigrad.grad.products import running_product_gradient
+
     return (running_product_gradient(vjp, converted(x, dtype), outputs[0], g, axis).cast(x.dtype),)
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad.autograd.keeps import KEEPS
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, uint8
+from minigrad.records import Record
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.promotion import c_name, can_cast, type_name
@@ -124,7 +125,7 @@ def _refuse_tuple(name: str, out: Any) -> None:
     raise RuntimeError(f"{name} does not support the out kwarg when as_tuple is True")
 
 
-class OutType(NamedTuple):
+class OutType(Record):
     """Which dtypes a function writes into ``out``: that of its result only, all that it may be cast to, or those that
     are listed. The words of the error come after the names of both types, as in messages ({0}, {1}) and as in C++ ({2},
     {3}), and whether the result is int32 ({4})."""

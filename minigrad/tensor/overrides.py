@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from minigrad.tensor import aliases, base
-from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, has_flags
+from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags
 from minigrad.tensor.promotion import check_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -265,10 +265,11 @@ def _check_method(tensor: Any, name: str) -> None:
 def asking(plain: F, into: Callable[..., Any] | None) -> F:
     """The function, which asks first if there is somebody to ask, and after a failure. Unless it takes ``out`` itself,
     ``into(out, plain, args, kwargs)`` calls it and stores the result."""
-    flags = has_flags(plain)
+    flags = True  # it may have some
 
     @wraps(plain)
     def function(*args: Any, **kwargs: Any) -> Any:
+        nonlocal flags
         if armed:
             found = asked(args, kwargs)
             if found is not None:
@@ -276,7 +277,7 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
         try:
             check_dtype(plain.__name__, kwargs)
             if flags:
-                check_flags(plain, args, kwargs, False)
+                flags = check_flags(plain, args, kwargs, False)
             if into is not None and "out" in kwargs:
                 return into(kwargs.pop("out"), plain, args, kwargs)
             return plain(*args, **kwargs)

@@ -5,17 +5,17 @@ Next: ``scattering.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from minigrad.dtype import int64
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.records import Record
 from minigrad.tensor.gathering import coordinates, in_front
 from minigrad.tensor.indexing import inverse
 
 Way = Callable[[LazyBuffer], LazyBuffer]
 
 
-class Places(NamedTuple):
+class Places(Record):
     """What an op along an axis writes on (``front``), what it writes there (``value``), and the ``indexes`` of the
     SCATTER. ``forth`` goes from the tensor's shape to that of ``front``, ``back`` the other way; ``back_value`` goes
     from the shape of ``value`` to that of what was given."""

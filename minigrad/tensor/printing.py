@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad.dtype import DType, bool_, from_numpy, int64, shown
+from minigrad.records import Record
 from minigrad.tensor.promotion import default_complex_dtype, get_default_dtype
 
 
-class PrintOptions(NamedTuple):
+class PrintOptions(Record):
     """How tensors print: digits after the point, number of elements from which on ``...`` stands for the
     inner ones, how many stay visible at each end, characters in a line, and scientific notation (None: decide)."""
 
@@ -63,8 +64,8 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
         options = _PROFILES[profile]
     given: dict[str, Any] = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems,
                              "linewidth": linewidth}
-    _options = options._replace(**{name: value for name, value in given.items() if value is not None},
-                                sci_mode=sci_mode)
+    _options = options.replaced(**{name: value for name, value in given.items() if value is not None},
+                                 sci_mode=sci_mode)
 
 
 def format_tensor(array: np.ndarray, *, dtype_suffix: str | None = None, requires_grad: bool = False,

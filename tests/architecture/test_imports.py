@@ -23,7 +23,7 @@ PACKAGE = ROOT / "minigrad"
 # Top to bottom. A module imports from rooms above its own, or from its own; a line is one room. A module that stands
 # lower than its folder, where PyTorch has it, is named with it.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config"),
+    ("errors", "records", "config"),
     ("dtype", "ops", "target"),
     ("symbolic",),
     ("graph",),
@@ -54,10 +54,12 @@ PEERS = {"torch", "jax", "tinygrad", "tensorflow"}
 
 # Modules of the standard library that may be imported inside a function: they cost milliseconds and few need them.
 LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", "concurrent", "multiprocessing",
-        "urllib", "math", "traceback", "fractions", "textwrap", "pickle", "webbrowser", "hashlib", "json", "difflib"}
+        "urllib", "math", "traceback", "fractions", "textwrap", "pickle", "webbrowser", "hashlib", "json", "difflib",
+        "signal"}
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY: dict[str, tuple[str, ...]] = {
+    "minigrad.autograd.node": ("minigrad.grad",),
     "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.stored", "minigrad.engine.tier0"),
     "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details", "minigrad.engine.faults"),
@@ -73,7 +75,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.tensor.attributes": ("minigrad.tensor.storages", "minigrad.tensor.typed_storages"),
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
     "minigrad.tensor.duals": ("minigrad.grad.jvp",),
-    "minigrad.tensor.exponential": ("minigrad.tensor.lapack",),
+    "minigrad.tensor.exponential": ("minigrad.grad", "minigrad.tensor.lapack"),
     "minigrad.tensor.generator": ("minigrad.tensor.shuffle",),
     "minigrad.tensor.linalg": ("minigrad.tensor.lapack",),
     "minigrad.tensor.matrices": ("minigrad.tensor.lapack", "minigrad.tensor.fourier"),
