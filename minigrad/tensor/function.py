@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from minigrad.autograd.keeps import Keeps
@@ -50,14 +50,26 @@ class Function:
     tensor([2., 4.])
     """
 
-    __slots__ = ("body", "casts", "node")
+    __slots__ = ("_kind", "_node", "body", "casts")
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
                  gradient: Callable[..., Any] | ByType | None = None, differentiable: int | None = None,
                  keeps: Keeps | str = "by name", ahead: bool = False, again: tuple[str, ...] | None = None) -> None:
         self.body = Body(name, compute, gradient, differentiable, ahead)
-        self.node: type[Node] = kind(node, keeps=keeps, again=again)
+        self._node: type[Node] | None = None
+        self._kind = partial(kind, node, keeps=keeps, again=again)
         self.casts = rule_of(name)
+
+    @property
+    def node(self) -> type[Node]:
+        """The class of its entries on the tape, which is made when it is first asked for: an import makes 300 ops."""
+        if self._node is None:
+            self._node = self._kind()
+        return self._node
+
+    @node.setter
+    def node(self, node: type[Node]) -> None:
+        self._node = node
 
     def __repr__(self) -> str:
         return f"<Function {self.body.name}>"

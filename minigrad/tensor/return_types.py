@@ -31,43 +31,55 @@ def _field(position: int) -> property:
     return property(lambda self: self[position])
 
 
-def _return_type(name: str, *fields: str) -> type[ReturnType]:
+FIELDS = {
+    "max": "values indices",
+    "min": "values indices",
+    "median": "values indices",
+    "mode": "values indices",
+    "sort": "values indices",
+    "topk": "values indices",
+    "kthvalue": "values indices",
+    "cummax": "values indices",
+    "cummin": "values indices",
+    "aminmax": "min max",
+    "nanmedian": "values indices",
+    "frexp": "mantissa exponent",
+    "histogram": "hist bin_edges",
+    "histogramdd": "hist bin_edges",
+    "slogdet": "sign logabsdet",
+    "qr": "Q R",
+    "svd": "U S V",
+    "geqrf": "a tau",
+    "lu_unpack": "P L U",
+    "triangular_solve": "solution cloned_coefficient",
+    "_lu_with_info": "LU pivots info",
+    "linalg_cholesky_ex": "L info",
+    "linalg_eig": "eigenvalues eigenvectors",
+    "linalg_eigh": "eigenvalues eigenvectors",
+    "linalg_inv_ex": "inverse info",
+    "linalg_ldl_factor": "LD pivots",
+    "linalg_ldl_factor_ex": "LD pivots info",
+    "linalg_lstsq": "solution residuals rank singular_values",
+    "linalg_lu": "P L U",
+    "linalg_lu_factor": "LU pivots",
+    "linalg_lu_factor_ex": "LU pivots info",
+    "linalg_qr": "Q R",
+    "linalg_slogdet": "sign logabsdet",
+    "linalg_solve_ex": "result info",
+    "linalg_svd": "U S Vh",
+}
+"""Of each type its fields. The types are made when they are first asked for."""
+
+
+def __getattr__(name: str) -> type[ReturnType]:
+    """The type of that name: ``return_types.max``."""
+    if name not in FIELDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    fields = tuple(FIELDS[name].split())
     members = {f: _field(i) for i, f in enumerate(fields)}
-    return type(name, (ReturnType,), {"fields": fields, "__module__": __name__, **members})
+    made = type(name, (ReturnType,), {"fields": fields, "__module__": __name__, **members})
+    return globals().setdefault(name, made)  # another thread may have been first
 
 
-max = _return_type("max", "values", "indices")
-min = _return_type("min", "values", "indices")
-median = _return_type("median", "values", "indices")
-mode = _return_type("mode", "values", "indices")
-sort = _return_type("sort", "values", "indices")
-topk = _return_type("topk", "values", "indices")
-kthvalue = _return_type("kthvalue", "values", "indices")
-cummax = _return_type("cummax", "values", "indices")
-cummin = _return_type("cummin", "values", "indices")
-aminmax = _return_type("aminmax", "min", "max")
-nanmedian = _return_type("nanmedian", "values", "indices")
-frexp = _return_type("frexp", "mantissa", "exponent")
-histogram = _return_type("histogram", "hist", "bin_edges")
-histogramdd = _return_type("histogramdd", "hist", "bin_edges")
-slogdet = _return_type("slogdet", "sign", "logabsdet")
-qr = _return_type("qr", "Q", "R")
-svd = _return_type("svd", "U", "S", "V")
-geqrf = _return_type("geqrf", "a", "tau")
-lu_unpack = _return_type("lu_unpack", "P", "L", "U")
-triangular_solve = _return_type("triangular_solve", "solution", "cloned_coefficient")
-_lu_with_info = _return_type("_lu_with_info", "LU", "pivots", "info")
-linalg_cholesky_ex = _return_type("linalg_cholesky_ex", "L", "info")
-linalg_eig = _return_type("linalg_eig", "eigenvalues", "eigenvectors")
-linalg_eigh = _return_type("linalg_eigh", "eigenvalues", "eigenvectors")
-linalg_inv_ex = _return_type("linalg_inv_ex", "inverse", "info")
-linalg_ldl_factor = _return_type("linalg_ldl_factor", "LD", "pivots")
-linalg_ldl_factor_ex = _return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
-linalg_lstsq = _return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
-linalg_lu = _return_type("linalg_lu", "P", "L", "U")
-linalg_lu_factor = _return_type("linalg_lu_factor", "LU", "pivots")
-linalg_lu_factor_ex = _return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
-linalg_qr = _return_type("linalg_qr", "Q", "R")
-linalg_slogdet = _return_type("linalg_slogdet", "sign", "logabsdet")
-linalg_solve_ex = _return_type("linalg_solve_ex", "result", "info")
-linalg_svd = _return_type("linalg_svd", "U", "S", "Vh")
+def __dir__() -> list[str]:
+    return [*globals(), *FIELDS]
