@@ -58,7 +58,8 @@ class Target:
     ``native``: what it does that others are told step by step: ops such as EXP, which otherwise arrive as polynomials,
     and ``"float16"`` if it converts that to float32 and back.
 
-    ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
+    ``dots``: names of the dtypes of which it multiplies as many as a word of 32 bits has, two bfloat16 or four int8,
+    and adds all products in one instruction.
 
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
@@ -89,7 +90,7 @@ class Target:
     abreast: int = 1
     ahead: int = 256
     native: tuple[str, ...] = ()
-    pairs: tuple[str, ...] = ()
+    dots: tuple[str, ...] = ()
     workgroup: int = 0
     shared: int = 0
     subgroup: int = 1

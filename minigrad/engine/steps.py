@@ -34,7 +34,7 @@ def steps(pattern: str, *stages: str | None) -> Iterator[None]:
     - ``split(axis, n)``: the axis's loop is cut into blocks of n
     - ``accumulate(axis, n)``: a sum over the axis has n vectors of partial sums
     - ``multiply(rows, n, columns, m)``: a register tile of n × m in a product of matrices
-    - ``pair(axis)``: two products along the axis are added by one instruction
+    - ``word(axis)``: several products along the axis are added by one instruction
     - ``join(axis, axis, …)``: the columns of a product run through these axes as if they were one
     - ``keep(sums, scratch)``, ``keep(a, scratch)``, ``keep(b, scratch)``: sums, or an operand of a product, lie in
       scratch memory

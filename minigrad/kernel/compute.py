@@ -11,7 +11,7 @@ from math import inf, isfinite, isinf
 import numpy as np
 
 from minigrad.dtype import DType, float64
-from minigrad.kernel.ir import DOT2, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
+from minigrad.kernel.ir import DOT2, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
 from minigrad.ops import KERNEL_OPS, Op, cast
 
 
@@ -48,6 +48,8 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
         return _fma(*operands)
     if op == DOT2:
         return _dot2(*operands)
+    if op == DOT4:
+        return _dot4(*operands)
     if op in (QUOTIENT, REMAINDER):
         with np.errstate(all="ignore"):
             remainder = np.fmod(*operands)
@@ -75,6 +77,14 @@ def _dot2(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(word & np.uint32(0xFFFF0000) if upper else word << np.uint32(16)).view(np.float32)
 
     return _fma(half(a, False), half(b, False), _fma(half(a, True), half(b, True), c))
+
+
+def _dot4(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """The products of four uint8 and four int8, added to ``c`` modulo 2³²."""
+    def bytes_of(word: np.ndarray, kind: str) -> np.ndarray:
+        return np.ascontiguousarray(word, "<u4").view(kind).reshape(*np.shape(word), 4).astype(np.int32)
+
+    return (bytes_of(a, "u1") * bytes_of(b, "i1")).sum(-1, dtype=np.int32) + c
 
 
 def _fma_by_doubles(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

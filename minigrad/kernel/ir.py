@@ -163,9 +163,9 @@ class Load(Expression):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply(Expression):
-    """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2``, on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have
-    no place here. Numbers of half types are only converted, or chosen by WHERE: arithmetic is float32's. After
-    ``legalise`` it may be ``QUOTIENT``, ``REMAINDER`` or a ``Function``, too."""
+    """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2`` or ``DOT4``, on operands; CAST and BITCAST convert to ``dtype``.
+    SUM etc. have no place here. Numbers of half types are only converted, or chosen by WHERE: arithmetic is float32's.
+    After ``legalise`` it may be ``QUOTIENT``, ``REMAINDER`` or a ``Function``, too."""
 
     op: str
     srcs: tuple[Value, ...]
@@ -175,6 +175,9 @@ class Apply(Expression):
 DOT2 = "DOT2"
 """Of two words of two bfloat16 each, and a float32: the products of the upper halves, then of the lower ones, are added
 to it, each with one rounding."""
+
+DOT4 = "DOT4"
+"""Of a word of four uint8, one of four int8, and an int32: the four products are added to it, modulo 2³²."""
 
 QUOTIENT, REMAINDER = "QUOTIENT", "REMAINDER"
 """What C's / and % give of integers, rounded towards 0, where the divisor is not 0, nor -1 of the lowest integer; of

@@ -8,12 +8,13 @@ import re
 from itertools import product
 from math import prod
 
-from minigrad.dtype import HALVES, bool_, float32, int64, uint16, uint32
+from minigrad.dtype import HALVES, bool_, float32, int32, int64, uint16, uint32
 from minigrad.errors import VerifyError
 from minigrad.kernel.copies import unfinished_copy
 from minigrad.kernel.ir import (
     COPIED,
     DOT2,
+    DOT4,
     MATRIX_DEPTH,
     MATRIX_LANES,
     MATRIX_SIDE,
@@ -450,9 +451,10 @@ class _Checker:
 def _problem(v: Apply) -> str:
     """What is wrong with the operands of an op, or nothing."""
     row = KERNEL_OPS.get(v.op)
-    if v.op == DOT2:
-        fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, float32, float32]
-        return "" if fits else "DOT2 is of two uint32 and a float32, which it adds to"
+    if v.op in (DOT2, DOT4):
+        total = float32 if v.op == DOT2 else int32
+        fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, total, total]
+        return "" if fits else f"{v.op} is of two uint32 and a {total.name}, which it adds to"
     if row is None:
         return f"{v.op} is no scalar op"
     srcs = v.srcs

@@ -22,7 +22,6 @@ from minigrad.lower.tiling import (
     Operand,
     Tiling,
     best_tile,
-    can_pair,
     choose_blocks,
     choose_depth,
     contiguous,
@@ -30,6 +29,7 @@ from minigrad.lower.tiling import (
     is_contiguous,
     widen,
     windowed,
+    word_of,
 )
 from minigrad.lower.values import Reduction
 from minigrad.lower.windows import find_windows
@@ -116,7 +116,7 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
     return contiguous(stores, a.own)
 
 
-STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep", "pair"),
+STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep", "word"),
                  (("a", "scratch"), ("b", "scratch"), ("b", "window")))
 
 
@@ -145,8 +145,10 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     if gathers_along(body, b.own):
         return None
     other = windowed(made, stores)
-    if other is None and m.size >= 8 and can_pair(made) and (made.k[-1].size % 2 == 0 or made.k[-1].size >= 8):
-        made.pairs = a.packed = b.packed = True
+    word = word_of(made)
+    if other is None and m.size >= 8 and word and (made.k[-1].size % word.count == 0 or made.k[-1].size >= 8):
+        made.word, made.lanes = word, target.lanes(word.dtype.size)
+        a.packed = b.packed = True
     if b.packed and n.size < 4 * lanes:
         widen(made, stores)
     if other is not None and other.cost() < made.cost():
@@ -219,12 +221,12 @@ def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
             raise ScheduleError(f"{step}: the axes of the sum can be cut, and the first of the axes that join() joins")
     if not any(space.axes[str(step.args[0])] in made.k for step in steps.named("split")):
         made.depth = made.k[0].size
-    if steps.named("pair"):
-        if not can_pair(made) or made.windows or not (made.a.packed and made.b.packed) or (
-                steps.named("pair")[0].args[0] != space.name(made.k[-1])):
-            raise ScheduleError(f"{steps}: pair() is of the last axis of the sum, where both factors are "
-                                f"{' or '.join(made.target.pairs) or 'of no type here'}, and kept in scratch")
-        made.pairs = True
+    if steps.named("word"):
+        made.word = word_of(made)
+        if made.word is None or made.windows or not (made.a.packed and made.b.packed) or (
+                steps.named("word")[0].args[0] != space.name(made.k[-1])):
+            raise ScheduleError(f"{steps}: word() is of the last axis of the sum, where both factors are "
+                                f"{' or '.join(made.target.dots) or 'of no type here'}, and kept in scratch")
     if not fits_windows(made):
         raise ScheduleError(f"{steps}: an axis that windows are moved along is cut")
     made.row_tiles = steps.count("parallel", space.name(made.m))
@@ -274,7 +276,7 @@ def less_along_sum(tiling: Tiling) -> bool:
     Sums of 16 to 1000 products, with 5 to 20 columns, took what this says within a tenth (AVX-512)."""
     product = Product(tiling.reduction, tiling.a, tiling.b, tiling.k, []).across(tiling.body)
     a, b, last = product.a, product.b, tiling.k[-1]
-    if tiling.conditional or tiling.pairs or not is_contiguous(a.loads(tiling.body), last) or (
+    if tiling.conditional or tiling.word or not is_contiguous(a.loads(tiling.body), last) or (
             len(a.own) > 1 or len(b.own) > 1 or len(tiling.k) > 1):  # windows, which a copy of them serves better
         return False
     depth, columns, rows = last.size, prod(x.size for x in b.own), prod(x.size for x in a.own)

@@ -63,8 +63,9 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
     if lane_axis is None:
         return Steps()
     tile = _tile_axis(body, work, axes, lane_axis)
-    square = tile is not None and cost <= SQUARE_COST and all(
-        coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)
+    square = tile is not None and cost <= SQUARE_COST and any(
+        all(coefficient(e, axis.var) == 1 for e in body.stored_at)
+        for axis in (lane_axis, *([tile] if lane_axis.size >= lanes else [])))  # short vectors across are not worth it
     if tile is None and _in_line(body, work, lane_axis):
         lanes *= abreast(target, cost, lane_axis.size // lanes)
     lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes

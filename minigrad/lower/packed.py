@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from minigrad.dtype import bool_, int64, uint16, uint32
+from minigrad.dtype import bool_, int64, uint32
 from minigrad.graph.lazy import contiguous_strides
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Value
 from minigrad.lower.axes import Axis
@@ -16,8 +16,9 @@ from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import ZERO, when
 from minigrad.lower.tiling import Operand, Tiling
+from minigrad.lower.words import Word, bits
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, as_sym, both, minimum, num
+from minigrad.symbolic import Sym, as_sym, both, minimum, num, substitute
 
 
 def dot(at: Sequence[Sym], strides: Sequence[int]) -> Sym:
@@ -60,7 +61,7 @@ class Packing:
 
     def __init__(self, tiling: Tiling) -> None:
         self.tiling, self.body, self.names = tiling, tiling.body, tiling.body.names
-        self.dtype = tiling.reduction.value.dtype
+        self.dtype = tiling.word.dtype if tiling.word else tiling.reduction.value.dtype
         self.height, self.block_width = 1, 1
         self.first_row, self.first_column, self.k_block = ZERO, ZERO, ZERO
         self.last_columns: Sym | None = None
@@ -79,8 +80,9 @@ class Packing:
         k_axes = [self.axis("k", size) for size in tiling.k_sizes]
         cut = tiling.k[tiling.cut]
         mapping = {axis.var: own.var for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True)}
-        if tiling.pairs:
-            mapping[tiling.k[-1].var] = k_axes[-1].var * 2
+        if tiling.word:
+            self.k_words = k_axes[-1]
+            mapping[tiling.k[-1].var] = self.k_words.var * tiling.word.count
         mapping[cut.var] = self.k_block * tiling.depth + mapping[cut.var]
         guards = [] if cut.size % tiling.depth == 0 else [mapping[cut.var] < cut.size]
         if not rows and tiling.windows:
@@ -141,37 +143,56 @@ class Packing:
               guards: Sequence[Sym], clear: bool = False) -> list[Statement]:
         """The array, then loops that store an operand's value over ``axes``, 0 where a guard fails; ``clear``: not all
         of the array is stored."""
+        word = self.tiling.word
+        made = [s for at, whole in self._pieces(word, axes) for s in self._copied(
+            operand, array, substitute(index, at), [x for x in (*axes, *whole) if x.var not in at],
+            {v: substitute(as_sym(e), at) for v, e in mapping.items()}, [substitute(g, at) for g in guards], word)]
+        return [Alloc(array, Const(0, array.dtype) if clear else None), *made]
+
+    def _pieces(self, word: Word | None, axes: Sequence[Axis]) -> list[tuple[dict[Sym, Sym], list[Axis]]]:
+        """The whole words along K, and the one that is not: what the axis that counts them is, and another one."""
+        length = self._block_of_k()[1]
+        if word is None or length < word.count or length % word.count == 0:
+            return [({}, [])]
+        whole, last = self.axis("k", length // word.count), self.k_words
+        return [({last.var: whole.var}, [whole]), ({last.var: num(whole.size)}, [])]
+
+    def _block_of_k(self) -> tuple[Sym, int]:
+        """Where a block of the last axis of K begins, and how long it is."""
+        tiling, last = self.tiling, self.tiling.k[-1]
+        return (ZERO, last.size) if tiling.cut < len(tiling.k) - 1 else (self.k_block * tiling.depth, tiling.depth)
+
+    def _copied(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
+                guards: Sequence[Sym], word: Word | None) -> list[Statement]:
+        """Loops that store an operand's value over ``axes``."""
         body = self.body
         guard = both(*guards) if guards else None
         copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
-        value = self._word(operand, mapping, guards) if self.tiling.pairs else copy.value(operand.value)
+        value = self._joined(word, operand, mapping, guards) if word else copy.value(operand.value)
         gathers = tuple([replace(g, value=copy.value(g.value), guard=guard if g.guard is None else both(
             copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
         inner = Body(self.names, tuple([(x.var, x.size) for x in axes if x.size != 1]), (Output(array, index, value),),
                      (), gathers, body.status)
-        return [Alloc(array, Const(0, array.dtype) if clear else None),
-                *map_stage(inner, self.tiling.target, divide=False).statements]
+        return map_stage(inner, self.tiling.target, divide=False).statements
 
-    def _word(self, operand: Operand, mapping: Mapping[Sym, Sym], guards: Sequence[Sym]) -> Value:
-        """Two neighbours of an operand along K, the first in the upper half of a word."""
+    def _joined(self, word: Word, operand: Operand, mapping: Mapping[Sym, Sym], guards: Sequence[Sym]) -> Value:
+        """Neighbours of an operand along K as a word: 0 where there are none."""
         tiling, last = self.tiling, self.tiling.k[-1]
-        whole = tiling.cut < len(tiling.k) - 1
-        start, length = (ZERO, last.size) if whole else (self.k_block * tiling.depth, tiling.depth)
-        halves: list[Value] = []
-        for which in (0, 1):
+        start, length = self._block_of_k()
+        parts: list[Value] = []
+        for which in range(word.count):
             at = mapping[last.var] + which
-            inside = both(*guards, at < last.size, at - start < length)
-            copy = self.body.instance({**mapping, last.var: at}, guard=None if inside.lo == 1 else inside)
-            value = copy.value(operand.value)
-            assert isinstance(value, Apply)
-            bits = Apply(Op.CAST, (Apply(Op.BITCAST, (value.srcs[0],), uint16),), uint32)
-            halves.append(bits if inside.lo == 1 else
-                          Apply(Op.WHERE, (Index(inside, bool_), bits, Const(0, uint32)), uint32))
-        return (halves[0] << 16) | halves[1]
+            inside = both(at < last.size, at - start < length)
+            guard = both(*guards, inside)
+            copy = self.body.instance({**mapping, last.var: at}, guard=None if guard.lo == 1 else guard)
+            part = bits(copy.value(operand.value))
+            parts.append(part if inside.lo == 1 else
+                         Apply(Op.WHERE, (Index(inside, bool_), part, Const(0, uint32)), uint32))
+        return word.joined(parts, operand is tiling.a)
 
     def _packed_array(self, stem: str, size: int) -> Array:
         made = self.scratch(stem, size)
-        return replace(made, dtype=uint32) if self.tiling.pairs else made
+        return replace(made, dtype=uint32) if self.tiling.word else made
 
     def scratch(self, stem: str, size: int) -> Array:
         return Array(self.names.fresh(stem), self.dtype, size, "scratch", 1, True)

@@ -17,7 +17,7 @@ from minigrad.target import Target
 FORMS: dict[str, tuple[str, ...]] = {
     "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
-    "join": ("axis", "..."), "pair": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
+    "join": ("axis", "..."), "word": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
     "matrix": ("axis", "count", "axis", "count"), "warpgroup": ("axis", "count", "axis", "count"),
     "pipeline": ("axis", "count"), "group": ("axis", "count"),
 }

@@ -5,13 +5,12 @@ Next: ``scan.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import (
-    DOT2,
     Alloc,
     Apply,
     Array,
@@ -155,7 +154,8 @@ class _Writer(Packing):
         packed_b = self.pack(tiling.b, inside) if tiling.b.packed else None
         micro = _Micro(self, packed_a, packed_b, sums, bool(blocks))
         for wide in self._column_tiles(block_n):
-            inside += wide.around([s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))])
+            inside += wide.around([*micro.offsets_of(wide), *[
+                s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))]])
         statements += loops(blocks, inside)
         if sums is not None:
             if tiling.partial:
@@ -226,7 +226,7 @@ class _Writer(Packing):
                  sums: Array) -> list[Statement]:
         """``count`` neighbouring results."""
         return Pieces(self.names, count, self.tiling.lanes).row(lambda position, lane: self.body.stored(
-            {**mapping, n: first + position}, {self.tiling.reduction.local.name: Load(sums, at + position)}, lane))
+            {**mapping, n: first + position}, self.tiling.summed(Load(sums, at + position)), lane))
 
     def _columns_again(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
                        sums: Array) -> list[Statement]:
@@ -252,6 +252,20 @@ class _Micro:
     def __init__(self, writer: _Writer, a: Packed | None, b: Packed | None, sums: Array | None, add: bool) -> None:
         self.writer, self.tiling, self.body, self.names = writer, writer.tiling, writer.body, writer.names
         self.a, self.b, self.sums, self.add = a, b, sums, add
+        self.offsets: Array | None = None
+
+    def offsets_of(self, wide: Tiles) -> list[Statement]:
+        """What the sums of these columns begin with, so that what words add beside their products is taken off."""
+        tiling, w = self.tiling, self.writer
+        if not tiling.word or not tiling.word.flips:
+            return []
+        one = Tiles(None, ZERO, num(1), ZERO, ZERO, (), 1, 1, None)
+        acc = Array(self.names.fresh("acc"), w.dtype, wide.size, "register", tiling.lanes, True)
+        self.offsets = w.scratch("offsets", wide.size)
+        row, vector, lane, column = self._points(one, wide)
+        left = Const(0, w.dtype) - Load(acc, column)
+        return [Alloc(acc, Const(0, w.dtype)), *self._products(one, wide, acc, tiling.word.offset), Alloc(self.offsets),
+                _unrolled(row, vector, lane, [Store(self.offsets, column, left)])]
 
     def tile(self, high: Tiles, wide: Tiles) -> list[Statement]:
         """Sum one tile over the block of K, and store it or keep it in scratch."""
@@ -259,6 +273,10 @@ class _Micro:
         vectors = wide.size // tiling.lanes
         acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", tiling.lanes, True)
         statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
+        if self.offsets is not None:
+            row, vector, lane, column = self._points(high, wide)
+            begin = Store(acc, row.var * wide.size + column, Load(self.offsets, column))
+            statements.append(_unrolled(row, vector, lane, [begin]))
         statements += self._products(high, wide, acc)
         if self.sums is None and wide.valid == wide.size and high.size * vectors * w.per_vector <= tiling.target.ahead:
             return statements + self._store(high, wide, acc)
@@ -303,12 +321,15 @@ class _Micro:
         row, vector, lane = w.axis("u", high.size), w.axis("v", wide.size // lanes), w.axis("l", lanes)
         return row, vector, lane, vector.var * lanes + lane.var
 
-    def _products(self, high: Tiles, wide: Tiles, acc: Array) -> list[Statement]:
+    def _products(self, high: Tiles, wide: Tiles, acc: Array,
+                  add: Callable[[Value, Value], Value] | None = None) -> list[Statement]:
+        """The loop over a block of K that adds products to the sums of a tile; or what ``add`` makes of a sum and an
+        element of the second factor."""
         tiling, w = self.tiling, self.writer
         row, vector, lane, column = self._points(high, wide)
         axes, head, k, start, stop = self._k_loops()
         before: list[Statement] = []
-        local_row = self._place(self.a, w.first_row, w.height, high, before)
+        local_row = self._place(self.a, w.first_row, w.height, high, before) if add is None else ZERO
         local_column = self._place(self.b, w.first_column, w.block_width, wide, before)
         mapping = {tiling.m.var: high.at + row.var}
         if not tiling.panel:
@@ -322,7 +343,8 @@ class _Micro:
         b: Value = masked.value(tiling.b.value) if self.b is None else self.b.at(local_column + column, k)
         at = row.var * wide.size + column
         total = Load(acc, at)
-        value = Apply(DOT2, (a, b, total), w.dtype) if tiling.pairs else add_product(total, a, b, tiling.target)
+        value = add(total, b) if add else tiling.word.add(total, a, b) if tiling.word else (
+            add_product(total, a, b, tiling.target))
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
         if tiling.skips:
             inside = when(plain.index(both(*tiling.skips)), inside)
@@ -351,7 +373,7 @@ class _Micro:
         stop = minimum(start + tiling.depth, num(cut.size))
         axes = tiling.k[tiling.cut:]
         head: list[Statement] = []
-        if tiling.pairs:
+        if tiling.word:
             axes = [*axes[:-1], w.axis("r", tiling.k_sizes[-1])]
             if len(axes) == 1:
                 return axes, head, [axes[0].var], ZERO, num(axes[0].size)
@@ -367,7 +389,7 @@ class _Micro:
         tiling = self.tiling
         row, vector, lane, column = self._points(high, wide)
         copy = self.body.instance({tiling.m.var: high.at + row.var, tiling.n.var: wide.at + column},
-                                  {tiling.reduction.local.name: Load(acc, row.var * wide.size + column)})
+                                  tiling.summed(Load(acc, row.var * wide.size + column)))
         stores = copy.stores()
         return [_unrolled(row, vector, lane, stores, copy.statements)]
 

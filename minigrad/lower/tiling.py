@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from math import prod
 
-from minigrad.dtype import float32
-from minigrad.kernel.ir import Apply, Value
+from minigrad.kernel.ir import Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic
+from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
 from minigrad.lower.windows import Window, find_windows
-from minigrad.ops import Op
+from minigrad.lower.words import Word, find_word
 from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import BLOCK_K, Target, k_block
 
@@ -76,8 +76,8 @@ class Tiling:
     in vain. The K axes before ``cut`` are outer loops, that axis is cut into blocks of ``depth``. A parallel iteration
     takes ``row_tiles`` × ``column_tiles`` tiles. A step of K does nothing for a whole tile where one of ``skips``
     fails. ``partial``: where another condition fails, one factor is 0 but not the other: a product with what is not
-    finite is NaN and has to be left out afterwards. In ``pairs``: two neighbours along the last axis of K are one word
-    of a packed operand, and both products are added by one instruction. ``conditional``: not all products count."""
+    finite is NaN and has to be left out afterwards. With a ``word``, neighbours along the last axis of K are one word
+    of a packed operand, and their products are added by one instruction. ``conditional``: not all products count."""
 
     body: Body
     target: Target
@@ -99,7 +99,7 @@ class Tiling:
     row_tiles: int = 1
     column_tiles: int = 1
     windows: Sequence[Window] = ()
-    pairs: bool = False
+    word: Word | None = None
     conditional: bool = False
 
     @property
@@ -151,7 +151,11 @@ class Tiling:
     def k_sizes(self) -> list[int]:
         """Elements of packed operands along each axis of K, from the cut on."""
         sizes = [self.depth, *(a.size for a in self.k[self.cut + 1:])]
-        return [*sizes[:-1], -(-sizes[-1] // 2)] if self.pairs else sizes
+        return [*sizes[:-1], -(-sizes[-1] // self.word.count)] if self.word else sizes
+
+    def summed(self, total: Value) -> dict[str, Value]:
+        """The sum that the body is given, which has been added up in ``total``."""
+        return {self.reduction.local.name: convert(total, self.reduction.value.dtype)}
 
     def cost(self) -> float:
         """Vector products for all columns, and what copying costs, counted in them."""
@@ -175,7 +179,7 @@ class Tiling:
                 found.append(Step("split", (space.name(self.columns[0]), self.panel)))
         if self.cut or self.depths > 1:
             found.append(Step("split", (space.name(self.k[self.cut]), self.depth)))
-        found += [Step("pair", (space.name(self.k[-1]),))] * self.pairs
+        found += [Step("word", (space.name(self.k[-1]),))] * (self.word is not None)
         found += [Step("keep", ("a", "scratch"))] * self.a.packed
         found += [Step("keep", ("b", "window" if self.windows else "scratch"))] * self.b.packed
         return Steps(tuple(found))
@@ -241,16 +245,13 @@ def windowed(tiling: Tiling, stores: Sequence[Sym]) -> Tiling | None:
     return min(enough, key=lambda x: (x.cost(), -x.panel), default=None)
 
 
-def can_pair(tiling: Tiling) -> bool:
-    """Whether both factors are of a type of which the machine adds two products at once; nothing of them is looked up
-    or left out."""
-    def narrow(value: Value) -> bool:
-        return isinstance(value, Apply) and value.op == Op.CAST and value.srcs[0].dtype.name in tiling.target.pairs
-
+def word_of(tiling: Tiling) -> Word | None:
+    """The words of both factors, if there are any; nothing of them is looked up or left out."""
     gathers = {g.var for g in tiling.body.gathers}
     read = [v for o in (tiling.a, tiling.b) for e in o.indices(tiling.body) for v in variables(e)]
-    return narrow(tiling.a.value) and narrow(tiling.b.value) and tiling.reduction.value.dtype is float32 and (
-        not tiling.conditional and gathers.isdisjoint(read))
+    if tiling.conditional or not gathers.isdisjoint(read):
+        return None
+    return find_word(tiling.a.value, tiling.b.value, tiling.reduction.value.dtype, tiling.target)
 
 
 def fits_windows(tiling: Tiling) -> bool:
@@ -302,15 +303,19 @@ def _register_tile(size: int, count: int, registers: int) -> tuple[float, int, i
 
 
 def choose_depth(tiling: Tiling) -> None:
-    """Cut K so that about ``BLOCK_K`` products run in registers, blocks of one size."""
-    inside = 1
+    """Cut K so that about ``BLOCK_K`` products run in registers, blocks of one size; of integers, whose sums have no
+    order, as many words."""
+    inside, count = 1, tiling.word.count if tiling.word and tiling.word.dtype.is_int else 1
+    sizes = [*(x.size for x in tiling.k[:-1]), -(-tiling.k[-1].size // count)]
     tiling.cut = 0
     for position in range(len(tiling.k) - 1, -1, -1):
         tiling.cut = position
-        if inside * tiling.k[position].size > 2 * BLOCK_K:
+        if inside * sizes[position] > 2 * BLOCK_K:
             break
-        inside *= tiling.k[position].size
-    tiling.depth = k_block(tiling.k[tiling.cut].size, prod(x.size for x in tiling.k[tiling.cut + 1:]))
+        inside *= sizes[position]
+    tiling.depth = k_block(sizes[tiling.cut], prod(sizes[tiling.cut + 1:]))
+    if tiling.cut == len(tiling.k) - 1:
+        tiling.depth = min(tiling.k[-1].size, tiling.depth * count)
 
 
 def choose_blocks(tiling: Tiling) -> None:

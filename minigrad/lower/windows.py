@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: an operand that is read at sums of axes of its own and axes that are
 summed over, as a convolution reads its image. Out: its windows: the coordinates that it is a function of. A copy that
 has each of them once is smaller than one for each pair, and a step along a window is a step in the copy.
-Next: ``tiling.py``."""
+Next: ``words.py``."""
 
 from __future__ import annotations
 

@@ -35,8 +35,9 @@ from minigrad.ops import Op
 from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_ops import apply, cast, constant, native, to_memory
-from minigrad.render.llvm_text import Operand, Writer, register_type
+from minigrad.render.llvm_text import Operand, Writer, literal, register_type
 from minigrad.render.llvm_transpose import load_turned, store_turned, turned_loads, turned_stores
+from minigrad.render.llvm_words import WordLoad, word_loads
 from minigrad.symbolic import Sym, conjuncts, num
 from minigrad.target import C_FUNCTIONS, Target
 
@@ -337,8 +338,14 @@ class KernelWriter:
 
     def value(self, root: Value) -> Operand:
         done: dict[int, Operand] = {}
-        for v in values([root]):
-            if isinstance(v, Apply):
+        order = values([root])
+        words, within = word_loads(order, self.memory.has_word)
+        for v in order:
+            if id(v) in words:
+                done[id(v)] = self.word(words[id(v)])
+            elif id(v) in within:
+                continue
+            elif isinstance(v, Apply):
                 done[id(v)] = self.apply(v, done)
             elif isinstance(v, Load):
                 done[id(v)] = self.load(v)
@@ -359,6 +366,10 @@ class KernelWriter:
             if self.index.by_lane(e) and narrow(e):  # the same number from half as many bits
                 return cast(self.w, self.index.number(e, "i32"), int32, v.dtype)
         return apply(self.w, v.op, v.dtype, [done[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
+
+    def word(self, v: WordLoad) -> Operand:
+        made = self.memory.word(v.first)
+        return self.w.intrinsic("fshl", made, made, literal("i32", v.turned)) if v.turned else made
 
     def load(self, v: Load) -> Operand:
         if id(v) in self.turned:

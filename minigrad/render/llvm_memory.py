@@ -54,10 +54,7 @@ class MemoryWriter:
     # --- loads ---------------------------------------------------------------------------------------------------
 
     def load(self, v: Load) -> Operand:
-        array, e = v.array, self.index.fix(v.index)
-        guard = v.guard
-        if guard is not None:  # what no branch around it has made sure of
-            guard = self.index.fix(both(*[p for p in conjuncts(guard) if p not in self.known]) if self.known else guard)
+        array, e, guard = v.array, self.index.fix(v.index), self.guard(v)
         zero = literal(register_type(array.dtype), 0)
         if guard is not None and guard.kind == "num":
             if not guard.args[0]:
@@ -76,6 +73,12 @@ class MemoryWriter:
             if self.w.target.name == "avx512":
                 return self.load_spaced_masked(array, guard, *parts)
         return self.load_lanes(array, e, guard, zero)
+
+    def guard(self, v: Load) -> Sym | None:
+        """What no branch around a load has made sure of."""
+        if v.guard is None or not self.known:
+            return v.guard if v.guard is None else self.index.fix(v.guard)
+        return self.index.fix(both(*[p for p in conjuncts(v.guard) if p not in self.known]))
 
     def safe(self, array: Array, e: Sym) -> bool:
         """Whether ``e`` stays inside the array even where a guard is false."""
@@ -135,6 +138,34 @@ class MemoryWriter:
             loaded.append(self.masked_register(array, self.offset(array, pointer, literal(I64, start)), spread))
         chosen = self.w.shuffle(self.w.joined(loaded), [n * step for n in range(lanes)])
         return from_memory(self.w, chosen, array.dtype)
+
+    def has_word(self, v: Load) -> bool:
+        """Whether ``word`` can load what begins with ``v``: a guard is the same for all lanes."""
+        guard, e, array = self.guard(v), self.index.fix(v.index), v.array
+        if guard is None:
+            return True
+        apart = split(e, self.index.lane) if self.index.by_lane(e) else (4 // array.dtype.size,)
+        return not self.index.by_lane(guard) and array.size * array.dtype.size >= 4 * self.index.lanes and (
+            apart is not None and apart[0] == 4 // array.dtype.size)
+
+    def word(self, v: Load) -> Operand:
+        """32 bits from an element on, whatever its type."""
+        array, e, guard, lanes = v.array, self.index.fix(v.index), self.guard(v), 1
+        pointers: list[Operand] = []
+        if not self.index.by_lane(e):
+            pointers = [self.address(array, e)]
+        else:
+            parts = split(e, self.index.lane)
+            whole = parts is not None and parts[0] == 4 // array.dtype.size
+            lanes = self.index.lanes if whole else 1
+            pointers = [self.address(array, parts[1])] if whole and parts else self.lane_addresses(array, e)
+        condition = None if guard is None else self.index.condition(guard)
+        if condition is not None:
+            pointers = [self.w.select(condition, p, self.pointers[id(array)]) for p in pointers]
+        full = "i32" if lanes == 1 else f"<{lanes} x i32>"
+        loaded = [self.w.load(f"load {full}, {p.typed}, align {array.dtype.size}", "i32", lanes) for p in pointers]
+        made = loaded[0] if len(loaded) == 1 else self.w.gathered(loaded)
+        return made if condition is None else self.w.select(condition, made, literal("i32", 0))
 
     def first(self, e: Sym, step: int) -> Sym:
         """The lowest of the places that lanes ``step`` apart touch."""

@@ -4,16 +4,17 @@ Next: ``llvm_index.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float16, float32, float64, uint32
+from minigrad.dtype import DType, bool_, float16, float32, float64, int32, uint32
 from minigrad.errors import CompileError
-from minigrad.kernel.ir import DOT2, QUOTIENT, REMAINDER, Apply, Const, Function, Local
+from minigrad.kernel.ir import DOT2, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Local, Value
 from minigrad.kernel.walk import values
-from minigrad.lower.passes.definitions import by_constant, divided, two_products
+from minigrad.lower.passes.definitions import by_constant, divided, four_products, two_products
 from minigrad.lower.passes.legalise import WRAPPING
 from minigrad.ops import Op
 from minigrad.render.llvm_text import Operand, Writer, literal, register_type
@@ -34,7 +35,7 @@ _INTRINSIC = {Op.FLOOR: "floor", Op.CEIL: "ceil", Op.TRUNC: "trunc", Op.ROUND: "
 
 def native(target: Target) -> tuple[str, ...]:
     """What LLVM has for a machine."""
-    return (WRAPPING, *target.native, *([DOT2] if "bfloat16" in target.pairs else []))
+    return (WRAPPING, *target.native, *[dot for name, dot in _DOTS.items() if name in target.dots])
 
 
 def constant(value: int | float | bool, dtype: DType) -> Operand:
@@ -69,8 +70,8 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
         return w.intrinsic(_INTRINSIC[op], *operands)
     if op == REMAINDER:
         return _fmod(w, *operands)
-    if op == DOT2:
-        return _dot2(w, *operands)
+    if op in _DOT:
+        return _dot(w, op, *operands)
     raise CompileError(f"the LLVM renderer has no form of {op} on {source.name}; a pass lowers it before rendering")
 
 
@@ -97,22 +98,38 @@ def _division(op: str, dtype: DType, known: int | None) -> Function:
     return Function(op, (a, b), tuple(values([made])))
 
 
-_WORDS = Local("a", uint32), Local("b", uint32), Local("c", float32)
-_TWO_PRODUCTS = Function(DOT2, _WORDS, tuple(values([two_products(DOT2, *_WORDS)])))
+class _Dot(NamedTuple):
+    """An instruction that adds products to lanes of ``type``: the name of LLVM's function, less the bits of all lanes;
+    how many parts of which type a word has; and the same written out."""
+
+    name: str
+    type: str
+    parts: tuple[int, str]
+    plain: Function
 
 
-def _dot2(w: Writer, a: Operand, b: Operand, total: Operand) -> Operand:
+def _written(op: str, write: Callable[..., Value], dtype: DType) -> Function:
+    words = Local("a", uint32), Local("b", uint32), Local("c", dtype)
+    return Function(op, words, tuple(values([write(op, *words)])))
+
+
+_DOTS = {"bfloat16": DOT2, "int8": DOT4}
+_DOT = {DOT2: _Dot("llvm.x86.avx512bf16.dpbf16ps", "float", (2, "bfloat"), _written(DOT2, two_products, float32)),
+        DOT4: _Dot("llvm.x86.avx512.vpdpbusd", "i32", (4, "i8"), _written(DOT4, four_products, int32))}
+
+
+def _dot(w: Writer, op: str, a: Operand, b: Operand, total: Operand) -> Operand:
     """One instruction, if there is one for as many lanes."""
-    lanes = max(x.lanes for x in (a, b, total))
+    lanes, dot = max(x.lanes for x in (a, b, total)), _DOT[op]
     if lanes not in (4, 8, 16):
-        return call(w, _TWO_PRODUCTS, (a, b, total))
-    full = f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
-    halves = f"<{2 * lanes} x bfloat>"
-    w.declare(full, f"declare <{lanes} x float> @{full}(<{lanes} x float>, {halves}, {halves})")
+        return call(w, dot.plain, (a, b, total))
+    count, part = dot.parts
+    full, parts, result = f"{dot.name}.{32 * lanes}", f"<{count * lanes} x {part}>", f"<{lanes} x {dot.type}>"
+    w.declare(full, f"declare {result} @{full}({result}, {parts}, {parts})")
     a, b, total = (w.widen(x, lanes) for x in (a, b, total))
-    words = [w.pure(f"bitcast {x.typed} to {halves}", "bfloat", 2 * lanes, w.place(x)) for x in (a, b)]
+    words = [w.pure(f"bitcast {x.typed} to {parts}", part, count * lanes, w.place(x)) for x in (a, b)]
     operands = ", ".join(x.typed for x in (total, *words))
-    return w.pure(f"call <{lanes} x float> @{full}({operands})", "float", lanes, w.place(*words, total))
+    return w.pure(f"call {result} @{full}({operands})", dot.type, lanes, w.place(*words, total))
 
 
 def _fmod(w: Writer, a: Operand, b: Operand) -> Operand:

@@ -1,7 +1,7 @@
 """Stage: inside the LLVM renderer. In: an unrolled loop around a vector loop, in which accesses step by one from copy
 to copy and by more from lane to lane. Out: those accesses as whole vectors, turned by shuffles. What as many copies as
 lanes touch is a square of elements; where the lanes are as far apart as there are copies, it lies in one piece.
-Next: ``llvm.py``."""
+Next: ``llvm_words.py``."""
 
 from __future__ import annotations
 

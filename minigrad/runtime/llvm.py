@@ -313,6 +313,9 @@ def _new_function() -> Any:
 USUAL_L3 = 32 << 20
 """Bytes of the cache that cores share, where the system does not say."""
 
+DOTS = {"bfloat16": "avx512bf16", "int8": "avx512vnni"}
+"""The dtypes of which AVX-512 has instructions that add several products, and what they are called."""
+
 
 def host_target() -> Target:
     """What this machine can do, for scheduling and lowering."""
@@ -321,10 +324,11 @@ def host_target() -> Target:
     if machine in ("arm64", "aarch64"):
         known = target.NEON
     elif features.get("avx512f"):
-        has_pairs = features.get("avx512bf16") and features.get("avx512vl")
-        known = replace(target.AVX512, pairs=("bfloat16",) if has_pairs else ())
+        known = replace(target.AVX512, dots=tuple([name for name, feature in DOTS.items() if (
+            features.get(feature) and features.get("avx512vl"))]))
     elif features.get("avx2"):
-        known = replace(target.AVX2, has_fma=bool(features.get("fma")))
+        known = replace(target.AVX2, has_fma=bool(features.get("fma")),
+                        dots=("int8",) if features.get("avxvnni") else ())
     elif features.get("avx"):
         known = replace(target.AVX2, name="avx", native=(), has_fma=bool(features.get("fma")))
     elif features.get("sse2"):

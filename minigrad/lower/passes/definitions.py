@@ -164,3 +164,11 @@ def two_products(op: str, a: Value, b: Value, total: Value) -> Value:
     for half in (lambda x: x & 0xFFFF0000, lambda x: x << 16):
         total = fma(bitcast(half(a), float32), bitcast(half(b), float32), total)
     return total
+
+
+def four_products(op: str, a: Value, b: Value, total: Value) -> Value:
+    """DOT4: the products of four unsigned bytes and four signed ones, added one after the other."""
+    found = cast(total, uint32)
+    for bit in (0, 8, 16, 24):
+        found = found + ((a >> bit) & 255) * cast(bitcast(b << (24 - bit), int32) >> 24, uint32)
+    return cast(found, int32)

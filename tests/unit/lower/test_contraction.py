@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minigrad.dtype import bfloat16, float16, float64, int32, int64
+from minigrad.dtype import bfloat16, float16, float64, int8, int16, int32, int64, uint8
 from minigrad.kernel.ir import If, Store
 from minigrad.kernel.walk import statements
 from minigrad.lower import lower
@@ -16,7 +16,8 @@ from minigrad.lower.steps import parse
 from minigrad.ops import Op
 from minigrad.runtime.llvm import host_target
 from minigrad.target import AVX2, AVX512, SCALAR
-from tests.unit.lower.specs import buffer, check, matmul, run, spec_of
+from tests.unit.lower.specs import RUNNABLE, buffer, check, matmul, run, spec_of
+from tests.unit.render.harness import HOST
 
 SIZES = [(8, 16, 8), (13, 37, 29), (20, 10, 5), (5, 40, 70), (2, 8, 4)]
 LARGE = [(64, 64, 64), (33, 130, 600), (300, 20, 17), (100, 100, 1000)]
@@ -120,8 +121,8 @@ def test_halves(dtype, rng):
 
 @pytest.mark.parametrize(("size", "steps"), [
     ((13, 37, 40), None), ((20, 33, 9), None), ((9, 16, 700), None),
-    ((13, 37, 41), "multiply(x0, 3, x1, 16), lanes(x1, 8), pair(r0), keep(a, scratch), keep(b, scratch)"),
-    ((13, 37, 50), "multiply(x0, 4, x1, 16), lanes(x1, 16), split(r0, 7), pair(r0), keep(a, scratch), "
+    ((13, 37, 41), "multiply(x0, 3, x1, 16), lanes(x1, 8), word(r0), keep(a, scratch), keep(b, scratch)"),
+    ((13, 37, 50), "multiply(x0, 4, x1, 16), lanes(x1, 16), split(r0, 7), word(r0), keep(a, scratch), "
                    "keep(b, scratch)")])
 @pytest.mark.parametrize("turned", [False, True])
 def test_two_products_at_once(size, steps, turned, rng):
@@ -132,15 +133,63 @@ def test_two_products_at_once(size, steps, turned, rng):
     values = {a: x.T if turned else x, b: y if turned else y.T}
     a, b = (a.permute((1, 0)), b) if turned else (a, b.permute((1, 0)))
     node = matmul(a, b)
-    plain = AVX512 if steps is None else replace(AVX512, steps=(("*", (steps.replace("pair(r0), ", ""),)),))
-    pairs = replace(plain, pairs=("bfloat16",), steps=plain.steps if steps is None else (("*", (steps,)),))
+    plain = AVX512 if steps is None else replace(AVX512, steps=(("*", (steps.replace("word(r0), ", ""),)),))
+    pairs = replace(plain, dots=("bfloat16",), steps=plain.steps if steps is None else (("*", (steps,)),))
     spec = spec_of(node)
-    assert "pair(r0)" in lower(spec, pairs).strategies[0] and "pair" not in lower(spec, plain).strategies[0]
+    assert "word(r0)" in lower(spec, pairs).strategies[0] and "word" not in lower(spec, plain).strategies[0]
     one, two = (run(spec, values, target=target)[node] for target in (plain, pairs))
     assert one.tobytes() == two.tobytes()
     np.testing.assert_allclose(one.astype("f"), x.astype("f") @ y.astype("f").T, 2e-2, 2e-2)
-    if "bfloat16" in host_target().pairs:
+    if "bfloat16" in host_target().dots:
         assert run(spec, values, target=pairs, native=True)[node].tobytes() == one.tobytes()
+
+
+WORDS = [(int8, int8, int32), (uint8, int8, int32), (int8, uint8, int32), (uint8, uint8, int32), (int8, int8, int8),
+         (uint8, uint8, uint8), (uint8, int8, int16)]
+
+
+@pytest.mark.sample(8)
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [(13, 37, 40), (20, 33, 9), (9, 16, 2100), (8, 4, 31)])
+@pytest.mark.parametrize(("left", "right", "total"), WORDS)
+def test_four_products_at_once(left, right, total, size, turned, rng):
+    """The sums of integers modulo 2^bits, of numbers that would saturate 16 bits, too."""
+    m, n, k = size
+    x, y = (rng.choice([d.min, d.max, 0, 1, d.max - 1], s).astype(d.numpy)
+            for d, s in ((left, (m, k)), (right, (k, n))))
+    x[0], y[:, 0] = left.min or left.max, right.min or right.max
+    a, b = buffer((k, m) if turned else (m, k), left), buffer((n, k) if turned else (k, n), right)
+    values = {a: x.T if turned else x, b: y.T if turned else y}
+    rows, columns = (a.permute((1, 0)), b) if turned else (a, b.permute((1, 0)))
+    node = matmul(rows.cast(total), columns.cast(total))
+    want = (x.astype("i8") @ y.astype("i8")).astype(total.numpy)
+    spec = spec_of(node)
+    for plain, feature in ((AVX512, "avx512vnni"), (AVX2, "avxvnni")):
+        words = replace(plain, dots=("int8",))
+        assert "word(r0)" in lower(spec, words).strategies[0] and "word" not in lower(spec, plain).strategies[0]
+        assert np.array_equal(run(spec, values, target=words)[node], want)
+        if plain in RUNNABLE and HOST.get(feature):
+            assert np.array_equal(run(spec, values, target=words, native=True)[node], want)
+
+
+def test_words_are_of_what_the_instruction_multiplies(rng):
+    """No words of bytes for a sum that would not wrap where 32 bits do, of wider numbers, or of few rows."""
+    words = replace(AVX512, dots=("int8",))
+    for left, total, rows in ((int8, int64, 16), (int16, int32, 16), (int8, int32, 7)):
+        a, b = buffer((rows, 64), left), buffer((32, 64), int8)
+        assert "word" not in lower(spec_of(matmul(a.cast(total), b.cast(total))), words).strategies[0]
+
+
+@pytest.mark.parametrize("steps", [
+    "multiply(x0, 3, x1, 16), lanes(x1, 8), split(r0, 7), word(r0), keep(a, scratch), keep(b, scratch)",
+    "multiply(x0, 4, x1, 8), lanes(x1, 8), split(r0, 12), word(r0), keep(a, scratch), keep(b, scratch), "
+    "parallel(x0, 1), parallel(x1, 2)"])
+def test_words_in_blocks_of_a_sum(steps, rng):
+    x, y = rng.integers(-128, 128, (13, 41)).astype("i1"), rng.integers(0, 256, (41, 37)).astype("u1")
+    a, b = buffer((13, 41), int8), buffer((41, 37), uint8)
+    node = matmul(a.cast(int32), b.permute((1, 0)).cast(int32))
+    target = replace(AVX512, dots=("int8",), steps=(("*", (steps,)),))
+    assert np.array_equal(run(spec_of(node), {a: x, b: y}, target=target)[node], x.astype("i4") @ y.astype("i4"))
 
 
 def test_gathered_rows_are_packed(rng):

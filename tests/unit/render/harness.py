@@ -48,7 +48,8 @@ def compile_llvm(kernels: Sequence[Kernel], target: Target) -> list[Run]:
     llvm.initialize_native_asmprinter()
     host = llvm.Target.from_default_triple()
     cpu = CPUS.get(target.name)  # a machine that has no more than the target
-    machine = host.create_target_machine(cpu=cpu, opt=2) if cpu else host.create_target_machine(
+    more = "+avxvnni" if "int8" in target.dots else ""
+    machine = host.create_target_machine(cpu=cpu, features=more, opt=2) if cpu else host.create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=HOST.flatten(), opt=2)
     module = llvm.parse_assembly(render_llvm(kernels, target))
     module.data_layout = str(machine.target_data)

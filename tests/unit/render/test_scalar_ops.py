@@ -5,14 +5,15 @@ Next: ``test_c.py``, ``test_llvm.py``."""
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minigrad.dtype import ALL, HALVES, DType, bfloat16, bool_, float32, uint32
+from minigrad.dtype import ALL, HALVES, DType, bfloat16, bool_, float32, int32, uint32
 from minigrad.errors import CompileError
 from minigrad.kernel.compute import apply
-from minigrad.kernel.ir import DOT2, Apply, Array, If, Index, Kernel, Load, Store, Value
+from minigrad.kernel.ir import DOT2, DOT4, Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import KERNEL_OPS, Op, cast
 from minigrad.render import render_c, render_llvm
@@ -136,13 +137,32 @@ def test_two_products_have_the_bits_of_the_interpreter(rng, tmp_path):
     want = apply(DOT2, [*words, total], float32)
     halves = [[(w & 0xFFFF0000).view("f").astype("f8"), (w << 16).view("f").astype("f8")] for w in words]
     np.testing.assert_allclose(want, total + halves[0][0] * halves[1][0] + halves[0][1] * halves[1][1], 1e-5)
-    targets = [*TARGETS, *([host_target()] if host_target().pairs else [])]
-    runs = {target.name + str(target.pairs): compile_llvm([dot], target)[0] for target in targets}
+    same_everywhere(dot, [*words, total], want, tmp_path)
+
+
+def test_four_products_have_the_bits_of_the_interpreter(rng, tmp_path):
+    """Sums wrap; none saturates, be it that of two products in 16 bits or that of all in 32."""
+    size = 64 * LANES
+    a, b = rng.choice([0, 1, 2, 127, 128, 254, 255], (2, size, 4)).astype(np.uint8)
+    a[:LANES], b[:LANES] = 255, 128
+    total = rng.choice([0, 5, int32.min, int32.max, -7], size).astype(np.int32)
+    words = [x.copy().view("<u4").reshape(size) for x in (a, b)]
+    dot = op_kernel("dot4", DOT4, [uint32, uint32, int32], int32, size)
+    want = apply(DOT4, [*words, total], int32)
+    exact = total + (a.astype(np.int64) * b.view(np.int8)).sum(-1)
+    assert np.array_equal(want, exact.astype(np.int32)) and not np.array_equal(want, exact)
+    same_everywhere(dot, [*words, total], want, tmp_path)
+
+
+def same_everywhere(dot: Kernel, arrays: list[np.ndarray], want: np.ndarray, folder: Path) -> None:
+    """What a kernel with one op gives, written out, by this machine's instruction, and in C."""
+    targets = [*TARGETS, *([host_target()] if host_target().dots else [])]
+    runs = {target.name + str(target.dots): compile_llvm([dot], target)[0] for target in targets}
     if GCC is not None:
-        runs["c"] = compile_c([dot], tmp_path)[0]
+        runs["c"] = compile_c([dot], folder)[0]
     for name, run in runs.items():
-        got = np.zeros(size, np.float32)
-        run([*words, total, got], (), 0, size // LANES)
+        got = np.zeros_like(want)
+        run([*arrays, got], (), 0, len(want) // LANES)
         assert_same([got], [want], name)
 
 
