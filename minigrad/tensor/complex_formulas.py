@@ -160,13 +160,18 @@ def _pow(z: Complex, w: Complex) -> Complex:
 
 
 def _logaddexp(z: Complex, w: Complex) -> Complex:
-    """log(e^z + e^w), from the one with the larger real part. Two that are 0, with real parts of -inf, give the first;
-    two infinities have no angle unless they have the same."""
+    """log(e^z + e^w), from the one with the larger real part. Two that are 0, with real parts of -inf, give the second;
+    two infinities what they add up to. Both parts are NaN if any is."""
     first = ~(z[0] < w[0])
     (a, b), (c, d) = [[choose(first, p, q) for p, q in zip(x, y, strict=True)] for x, y in ((z, w), (w, z))]
     real, imag = _log1p(_exp((c - a, d - b)))
     level = a.equals(c) & _is_infinite(a)
-    return choose(level, a, a + real), choose(level, choose((a < 0.0) | b.equals(d), b, math.nan), b + imag)
+    (p, q), (r, s) = _exp(z), _exp(w)
+    ends = _log((p + r, q + s))
+    real, imag = choose(level, choose(a < 0.0, a, ends[0]), a + real), choose(
+        level, choose(a < 0.0, choose(first, w[1], z[1]), ends[1]), b + imag)
+    numbers = a.equals(a) & b.equals(b) & c.equals(c) & d.equals(d)
+    return choose(numbers, real, math.nan), choose(numbers, imag, math.nan)
 
 
 # --- circular and hyperbolic functions

@@ -221,7 +221,8 @@ def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     """log(exp(a) + exp(b)) = max + log(1 + exp(-|a - b|)); two equal infinities stay what they are. Of complex numbers
     the angle is that of the larger one and what it is turned by, as PyTorch's: it is not brought into a range."""
     if a.dtype.kind == "c":
-        return _log_of_two_complex(a, b)
+        found: LazyBuffer = ForComplex.formulas().logaddexp(b, a)  # of two logarithms of 0 it is a
+        return found
     equal = a.binary(Op.EQ, b)
     apart = equal.where(a.like(0.0), a.binary(Op.SUB, b)).unary(Op.ABS).unary(Op.NEG).unary(Op.EXP)
     total = a.binary(Op.MAXIMUM, b).binary(Op.ADD, log1p_value(apart))
@@ -234,16 +235,6 @@ def _with_angles(x: LazyBuffer) -> LazyBuffer:
     numbers = real.binary(Op.EQ, real).binary(Op.AND, imag.binary(Op.EQ, imag))
     turned = real.binary(Op.EQ, real.like(-math.inf)).where(imag.like(0.0), imag)
     return numbers.where(real.with_imag(turned), x.like(complex(math.nan, math.nan)))
-
-
-def _log_of_two_complex(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """Where both are infinite: a itself if they are logarithms of 0, else what the infinities add up to."""
-    found = ForComplex.formulas().logaddexp(b, a)
-    real, end = a.real(), a.real().like(math.inf)
-    added = elementary("log", elementary("exp", a).binary(Op.ADD, elementary("exp", b)))
-    found = real.binary(Op.EQ, end).binary(Op.AND, b.real().binary(Op.EQ, end)).where(added, found)
-    end = end.unary(Op.NEG)
-    return real.binary(Op.EQ, end).binary(Op.AND, b.real().binary(Op.EQ, end)).where(a, found)
 
 
 def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -272,6 +273,18 @@ TEXTS: tuple[Callable[[Any], Any], ...] = (
     lambda lib: lib.full((1,), 1j, dtype=lib.float32), lambda lib: lib.tensor([1j]).softmax(0),
     lambda lib: lib.tensor([1j])[lib.tensor([1j])], lambda lib: lib.tensor([1j]).nansum(),
 )
+
+
+ENDS = [complex(a, b) for a in (-math.inf, -2.0, math.inf, math.nan) for b in (-math.inf, 0.0, 3.0, math.nan)]
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_the_logarithm_of_a_sum_of_ends(dtype: str) -> None:
+    """Of all pairs. A number of which one part is NaN counts as NaN."""
+    found = [np.array([L.logaddexp(L.tensor(z, dtype=getattr(L, dtype)), L.tensor(w, dtype=getattr(L, dtype))).item()
+                       for z in ENDS for w in ENDS]) for L in (minigrad, torch)]
+    for part in (np.real, np.imag):
+        np.testing.assert_allclose(*[part(f) for f in found], rtol=1e-6)
 
 
 def _said(lib: Any, program: Callable[[Any], Any]) -> str:
