@@ -301,18 +301,19 @@ def _at_one(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tang
 def _along(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],
            tangents: Sequence[Tangent]) -> list[Tangent] | None:
     """Forward mode of a function of each element, whose Jacobian is its own transpose: the gradient by hand, with a
-    tangent in the place of the output's gradient, gives each input's share. None if it is no such function, if a share
-    would be rounded to the type of an input, which is not that of the output, and of complex numbers, whose slopes may
-    be no numbers."""
+    tangent in the place of the output's gradient, gives each input's share. It is told that narrower inputs have the
+    type of the output, so that it does not round their shares. None if it is no such function, if a share has another
+    type all the same, and of complex numbers, whose slopes may be no numbers."""
     assert body.gradient is not None
     changing = {p for p, t in zip(body.params, tangents, strict=True) if t is not None}
     if len(body.outputs) > 1 or body.has_complex or not _is_of_each(body.outputs, changing):
         return None
-    parts = []
+    parts, dtype = [], kept[0].dtype
+    inputs = [x.cast(dtype) if x.dtype.is_inexact and x.dtype.size < dtype.size else x for x in inputs]
     for i, t in enumerate(tangents):
-        share = None if t is None else body.gradient(inputs, kept, [t.cast(kept[0].dtype)])[i]
+        share = None if t is None else body.gradient(inputs, kept, [t.cast(dtype)])[i]
         if t is not None and share is not None and not (
-                share.dtype is kept[0].dtype and _is_of_each([share], {t})):
+                share.dtype is dtype and _is_of_each([share], {t})):
             return None
         parts.append(share)
     return [_added(parts)]

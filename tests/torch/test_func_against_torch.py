@@ -683,6 +683,22 @@ def test_errors(name: str) -> None:
     assert ours == theirs
 
 
+@pytest.mark.parametrize("name", ["special.xlog1py", "xlogy", "atan2", "hypot", "pow", "true_divide", "logaddexp"])
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32"), ("float16", "float32")])
+def test_an_operand_of_a_narrower_type_has_the_tangents_of_one_of_the_result_s(name, dtypes):
+    """Where a tangent is 0, and the slope no number."""
+    x, y = [-1.25, -0.75, 0.5, 2.0], [-0.25, -2.0, 3.0, 0.75]
+    found = []
+    for library in (minigrad, torch):
+        function = library
+        for part in name.split("."):
+            function = getattr(function, part)
+        a, b = [library.tensor(v, dtype=getattr(library, d)) for v, d in zip((x, y), dtypes, strict=True)]
+        found.append([*library.func.jacfwd(lambda t, f=function, b=b: f(t, b))(a).double().tolist(),
+                      *library.func.jacfwd(lambda t, f=function, a=a: f(a, t))(b).double().tolist()])
+    np.testing.assert_allclose(*found, rtol=1e-3 if "float16" in dtypes else 1e-6)
+
+
 @pytest.mark.parametrize("name", ["amin", "amax"])
 @pytest.mark.parametrize("tangent", [
     (2.0, np.inf, 1, 1), (2.0, 3, np.inf, 1), (2.0, 3, np.nan, 1), (np.inf, -np.inf, 0, 0)])
