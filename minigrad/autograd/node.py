@@ -395,15 +395,24 @@ class Once(Node):
 
 
 class Refusing(Node):
-    """An op of a result that requires a gradient, but that PyTorch does not differentiate."""
+    """An op of a result that requires a gradient, but that PyTorch does not differentiate. ``in_place``: whether the
+    result was put in the place of an operand."""
 
-    __slots__ = ()
+    __slots__ = ("in_place",)
+
+    def __init__(self, body: Subgraph, edges: tuple[Edge, ...], values: Sequence[LazyBuffer]) -> None:
+        super().__init__(body, edges, values)
+        self.in_place = False
 
     def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         """``RuntimeError``."""
-        raise RuntimeError(f"derivative for aten::{self.body.name} is not implemented")
+        raise RuntimeError(f"derivative for aten::{self.body.name}{'_' * self.in_place} is not implemented")
 
     vjp_recorded = vjp
+
+    def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
+        """The result was put into ``after``."""
+        self.in_place = True
 
 
 class Ending(Node):

@@ -12,7 +12,7 @@ from typing import Any
 
 from minigrad.autograd.keeps import ZERO_COMPUTED, ZERO_STAYS, Zero
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Node
+from minigrad.autograd.node import Edge, Node, Refusing
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
@@ -71,6 +71,8 @@ class Walk:
                 self._send(edge, result)
                 if self._refusing:
                     self._refuse([*node.edges[position + 1:], *rest])
+            elif type(edge) is tuple:
+                self._refuse_nothing(edge, [*node.edges[position + 1:], *rest])
 
     def _refuse(self, rest: Sequence[Edge | None]) -> None:
         """Pass a node that only raises as soon as it has all its gradients, before others, as PyTorch does."""
@@ -80,6 +82,23 @@ class Walk:
                 self._heap.remove(-node.sequence)
                 heapify(self._heap)
                 self._pass(self._pending.pop(node.sequence), rest)
+
+    def _refuse_nothing(self, edge: Edge, rest: Sequence[Edge | None]) -> None:
+        """Have a node raise that only raises, though no gradient comes to it, as PyTorch does: it goes on without one,
+        but not to what was written into a view."""
+        seen, edges = set(), [edge]
+        while edges:
+            below = edges.pop()
+            if type(below) is not tuple or below[0] in seen or not (
+                    self._useful is None or below[0] in self._useful):
+                continue
+            node = below[0]
+            seen.add(node)
+            if isinstance(node, Refusing):
+                waiting = [e for other, _ in self._pending.values() for e in other.edges]
+                self._keep_complete([edge, *waiting, *rest])
+                node.vjp((), ())
+            edges += node.edges[:1] if node.name() == "CopySlices" else node.edges
 
     def _keep_complete(self, edges: Sequence[Edge | None]) -> None:
         """The walk stops before it has gone these edges: of the leaves only those stay to which they do not lead."""

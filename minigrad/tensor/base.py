@@ -278,7 +278,7 @@ class TensorBase:
 
     def _took(self, value: Tensor) -> None:
         edge = value._edge
-        if type(edge) is tuple and edge[0].kept:
+        if type(edge) is tuple and (edge[0].kept or edge[0].at_once):
             edge[0].changed_in_place(self._storage, value, self)
 
     def _copied_slices(self: Tensor, view: View, old: LazyBuffer, lazy: LazyBuffer, source: Edge) -> None:

@@ -41,8 +41,6 @@ from minigrad.tensor.operators import (
     Subtraction,
     Wide,
     as_operand,
-    as_tensor,
-    check_subtraction,
     is_one,
     plus_product,
     with_alpha,
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
 
 _ADD = Binary(Op.ADD, "AddBackward0")
 _SUB = Subtraction(Op.SUB, "SubBackward0", reflected="RsubBackward1")
+_RSUB = Subtraction(Op.SUB, "RsubBackward0", formula=lambda x, y: y.binary(Op.SUB, x), name="rsub")
 _MUL = Wide(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 # PyTorch multiplies by the reciprocal, which reads its own result
@@ -250,10 +249,10 @@ class Elementwise:
     @both("rsub")
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         """other - alpha * self, broadcast."""
-        if not isinstance(other, AnyTensor):
-            check_subtraction(self.dtype, bool_ if isinstance(other, bool) else None)
-            other = as_tensor(other, self) if is_number(other) else checked(NotImplemented, "rsub", other)
-        return other.sub(self, alpha=alpha)
+        if not is_one(alpha):
+            return checked(with_alpha("RSUB", self, other, alpha), "rsub", other)
+        found = _RSUB.of(self, other) if isinstance(other, AnyTensor) else self.__rsub__(other)
+        return checked(found, "rsub", other)
 
     def __mul__(self: Tensor, other: Any) -> Tensor:
         return _MUL.of(self, other)

@@ -283,7 +283,9 @@ def _scaled(op: str) -> Callable[..., LazyBuffer]:
 
 
 _SCALED = {Op.ADD: Function("add", _scaled(Op.ADD), "AddBackward0"),
-           Op.SUB: Function("sub", _scaled(Op.SUB), "SubBackward0")}
+           Op.SUB: Function("sub", _scaled(Op.SUB), "SubBackward0"),
+           "RSUB": Function("rsub", lambda a, b, *alpha: _scaled(Op.SUB)(b, a, *alpha), "RsubBackward0"),
+           "RSUB of a number": Function("rsub", lambda a, b, *alpha: _scaled(Op.SUB)(b, a, *alpha), "RsubBackward1")}
 
 
 def is_one(alpha: Any) -> bool:
@@ -292,10 +294,13 @@ def is_one(alpha: Any) -> bool:
 
 
 def with_alpha(op: str, a: Tensor, b: Any, alpha: Any) -> Any:
-    """``a op alpha * b`` for a Tensor a and a Tensor or number b, in the type of both; NotImplemented for other b."""
+    """``a op alpha * b`` for a Tensor a and a Tensor or number b, in the type of both, or ``b - alpha * a``;
+    NotImplemented for other b."""
     if not isinstance(b, AnyTensor) and not is_number(b):
         return NotImplemented
-    if op == Op.SUB:
+    if op == "RSUB" and not isinstance(b, AnyTensor):
+        op = "RSUB of a number"
+    if op != Op.ADD:
         check_subtraction(a.dtype, b.dtype if isinstance(b, AnyTensor) else bool_ if isinstance(b, bool) else None)
     if not isinstance(b, AnyTensor):
         b = as_tensor(b, a)

@@ -123,6 +123,18 @@ def test_what_is_accumulated_before_a_number_by_a_tensor_is_differentiated():
     _agree(gradients)
 
 
+def test_what_is_accumulated_before_no_gradient_comes_to_what_is_not_differentiated():
+    def gradients(library):
+        a, b = library.tensor([3.0], requires_grad=True), library.tensor([2.0], requires_grad=True)
+        with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+            library.autograd.backward([b.sum() * 2, (a // 2).norm(p=0)])
+        c = library.tensor([1.0], requires_grad=True)
+        found = library.autograd.grad((a // 2 + c).norm(p=0), c, allow_unused=True)
+        return [None if g is None else g.tolist() for g in (a.grad, b.grad, *found)]
+
+    _agree(gradients)
+
+
 def test_a_view_is_differentiated_in_the_order_in_which_it_was_made():
     def gradients(library):
         found = []

@@ -59,6 +59,15 @@ x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().b
 x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
 x=t.ones(2,requires_grad=True)*1j; r=t.add(x, x, alpha=2).grad_fn.name(), x.sub(x, alpha=2j).grad_fn.name()
+x=t.ones(2,requires_grad=True); y=t.rsub(x,3); y.sum().backward(); r=y.grad_fn.name(), y, x.grad
+x=t.ones(2,requires_grad=True); y=t.rsub(x,3,alpha=2.5); y.sum().backward(); r=y.grad_fn.name(), y, x.grad
+x=t.ones(2,requires_grad=True); y=t.rsub(x,x[:1]*2); y.sum().backward(); r=y.grad_fn.name(), y, x.grad
+x=t.ones(2,requires_grad=True); y=t.rsub(x,x[:1]*2,alpha=3); y.sum().backward(); r=y.grad_fn.name(), y, x.grad
+x=t.ones(2,requires_grad=True); y=x*3; y.floor_divide_(2); y.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*3; y//=t.ones(2); y.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*3; y.floor_divide_(2); y.norm(p=0).backward()
+x=t.ones(2,requires_grad=True); y=x*1; y[:1].floor_divide_(2); y.norm(p=0).backward(); r=x.grad
+x=t.ones(2,requires_grad=True); w=x*1; (w//2+w.exp()).norm(p=0).backward(); r=x.grad
 x=t.tensor([float('inf'),-3.,float('nan')],requires_grad=True); t.nan_to_num(x).rsqrt().sum().backward(); r=x.grad
 x=t.tensor([float('inf'),1.,2.]); r=t.func.jvp(t.nan_to_num,(x,),(x+float('inf'),))
 x=t.tensor(1+2j); x.imag[...]=x
