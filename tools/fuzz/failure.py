@@ -232,18 +232,22 @@ def is_of_our_operands(failure: Failure, asked: str = "") -> bool:
 def _given(failure: Failure, program: Program, place: str, read: list[str], steps: tuple[int, int | None],
            ) -> list[tuple[dict[str, Any], dict[str, Any]]] | None:
     """Of both libraries the variables before a statement and those before a later one, or in the end; None if the
-    reference does not give what was there on what was there before, or gives the same for both."""
+    reference does not give what was there on what was there before, for ours in one of its ways to compute derivatives,
+    or gives the same for both."""
     reference, (at, until) = failure.reference, steps
     line = (program.lines * program.rounds)[at]
     names = names_of_round(reference, at // len(program.lines), program.rounds)
     given, made_of = [], []
     for library, changes in ((failure.library, ()), (reference, failure.changes)):
         before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, until)]
-        with suppress(RuntimeError):  # some may not be read
-            operands = {name: copied(before[name], reference) for name in read if name in before}
-            failed = step(line, scope_of(reference) | names, operands)
-            value, *seen = [copied(variables.get(place), reference) for variables in (operands, *later)]
-            if not failed and not any(difference(other, value)[0] for other in seen):
-                given.append((before, later[-1]))  # else it depends on more than numbers, or was changed later
-                made_of.append(value)
+        ways = [change.line(line) for change in WAYS if change.line is not None] if library is not reference else []
+        for text in dict.fromkeys([line, *ways]):
+            with suppress(RuntimeError):  # some may not be read
+                operands = {name: copied(before[name], reference) for name in read if name in before}
+                failed = step(text, scope_of(reference) | names, operands)
+                value, *seen = [copied(variables.get(place), reference) for variables in (operands, *later)]
+                if not failed and not any(difference(other, value)[0] for other in seen):
+                    given.append((before, later[-1]))  # else it depends on more than numbers, or was changed later
+                    made_of.append(value)
+                    break
     return given if len(given) == 2 and difference(*made_of)[0] else None

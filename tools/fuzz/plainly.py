@@ -58,7 +58,7 @@ class Plainly:
         def columns(x: Any) -> Any:
             y = function(x)
             found = self._stacked([self.jvp(function, (x,), (t,))[1] for t in self._basis(x)], (x.numel(), *y.shape), y)
-            return found.movedim(0, -1).reshape(*y.shape, *x.shape)
+            return found.movedim(0, -1).reshape((*y.shape, *x.shape))
 
         return columns
 
