@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.tensor import points
+from minigrad.tensor import again
 from minigrad.tensor.point import Point
 from tools.fuzz.__main__ import OnNumpy, device_names, search
 from tools.fuzz.known import KNOWN, kind_of
-from tools.fuzz.program import Program, difference, disagreement, run, shrink, write
+from tools.fuzz.program import Program, difference, disagreement, run, write
+from tools.fuzz.shortening import shrink
 
 
 @pytest.mark.parametrize("start, count", [(start, 10) for start in range(0, 40, 10)] + [
@@ -96,7 +97,7 @@ def test_rounds_of_a_loop_go_on_with_other_numbers() -> None:
 def test_a_mistake_of_what_is_replayed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program(LOOP, rounds=8)
     assert disagreement(program, minigrad, minigrad) == ""
-    monkeypatch.setattr(points, "written_again", lambda *place: None)
+    monkeypatch.setattr(again, "written_again", lambda *place: None)
     monkeypatch.setattr(Point, "run", lambda self, trace: [])  # it computes nothing
     assert disagreement(program, minigrad, minigrad) != ""
 

@@ -26,7 +26,8 @@ from tools.fuzz import coverage
 from tools.fuzz.campaign import campaign, finished, name_of, stretches
 from tools.fuzz.counts import Counts
 from tools.fuzz.known import kind_of
-from tools.fuzz.program import Program, disagreement, run, shrink, write
+from tools.fuzz.program import OutOfTime, Program, disagreement, run, within, write
+from tools.fuzz.shortening import shrink
 from tools.fuzz.statements import FEATURES
 
 
@@ -69,6 +70,11 @@ def device_names(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+PATIENCE = 60.0
+"""Seconds for telling the kind of a failure, and as many for shortening its program. Most take one or two. A slow
+program, which runs a thousand times for that, took twenty minutes."""
+
+
 def _fails(program: Program, other: Any, library: Any) -> bool:
     """Whether the two can be compared, and disagree in a way that is not known."""
     with suppress(Exception):
@@ -76,19 +82,29 @@ def _fails(program: Program, other: Any, library: Any) -> bool:
     return False
 
 
+def _told(program: Program, other: Any, library: Any) -> str | None:
+    """``kind_of``, in limited time."""
+    try:
+        with within(PATIENCE):
+            return kind_of(program, other, library)
+    except OutOfTime:
+        return "" if disagreement(program, other, library) else None
+
+
 def search(seeds: Iterable[int], length: int, other: Any, library: Any, without: Sequence[str] = (),
            devices: Sequence[str] = ()) -> Iterator[tuple[Program, str, str]]:
     """For each seed its program; if it fails, the kind if it is a known one, or what differs and the program,
-    shortened, as text."""
+    shortened, as text. What takes too long to tell or to shorten is of no kind, and stays as it is."""
     for seed in seeds:
         program = write(seed, length, other, without, devices)
         try:
-            kind = kind_of(program, other, library)
+            kind = _told(program, other, library)
         except Exception as error:  # what is to be compared cannot even be read
             yield program, "", f"{name_of(seed, devices)}: {type(error).__name__}: {error}\n{program}\n"
             continue
         if kind == "":
-            shorter = shrink(program, lambda candidate: _fails(candidate, other, library))
+            with within(PATIENCE):  # when that is over, no shorter one fails
+                shorter = shrink(program, lambda candidate: _fails(candidate, other, library))
             yield program, "", f"{name_of(seed, devices)}: {disagreement(shorter, other, library)}\n{shorter}\n"
         else:
             yield program, kind or "", ""

@@ -14,6 +14,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -47,12 +48,15 @@ def counting() -> Reached:
     not stand there with 0."""
     reached: Reached = {name: Counter() for name in ("simplify", "gradients", "forward mode", "vmap", "complex numbers",
                                                      "passes", "strategies")}
-    for table, rows in (("simplify", simplify.RULES), ("gradients", rules.RULES.values()),
-                        ("forward mode", jvp.RULES.values())):
-        for row in rows:
-            name = row.name if isinstance(row, simplify.Rule) else row.op
-            reached[table][name] = 0
-            object.__setattr__(row, "apply", _counted(row.apply, reached[table], name))
+    for rule in simplify.RULES:
+        reached["simplify"][rule.name] = 0
+        object.__setattr__(rule, "apply", _counted(rule.apply, reached["simplify"], rule.name))
+    rows: Any
+    for table, rows in (("gradients", rules.RULES), ("forward mode", jvp.RULES)):
+        for op, row in list(rows.items()):
+            reached[table][op] = 0
+            counted = {"apply": _counted(row.apply, reached[table], op)}
+            rows[op] = row._replace(**counted) if hasattr(row, "_replace") else replace(row, **counted)
     for table, entries in (("vmap", batching.RULES), ("complex numbers", complex_parts._RULES)):
         for name, apply in list(entries.items()):
             reached[table][name] = 0

@@ -1,13 +1,14 @@
 """Stage: tests. In: a seed, a reference, a library under test. Out: a program, and on what the two disagree.
-Next: ``failure.py``."""
+Next: ``shortening.py``."""
 
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
@@ -102,10 +103,27 @@ class Change:
     before: Callable[[str, dict[str, Any], dict[str, Any]], Callable[[str], None]] | None = None
 
 
+class OutOfTime(Exception):
+    """What runs inside ``within`` raise when its time is up."""
+
+
+_until = [math.inf]
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """A block whose runs raise ``OutOfTime`` after so many seconds."""
+    _until.append(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.pop()
+
+
 def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), steps: int | None = None,
         ) -> tuple[dict[str, Any], list[str]]:
     """The variables after the program, or its first ``steps``, and for each statement that was to run what it raised,
-    or nothing."""
+    or nothing. ``OutOfTime``: see ``within``."""
     variables: dict[str, Any] = {}
     raised = []
     scope = scope_of(library)
@@ -116,6 +134,8 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
         warnings.simplefilter("ignore")
         lines = jitted(program.lines) if program.jit and callable(getattr(library, "jit", None)) else program.lines
         for i, line in enumerate((lines * program.rounds)[:steps]):
+            if time.monotonic() > _until[-1]:
+                raise OutOfTime
             scope.update(names_of_round(library, i // len(lines), program.rounds))
             made = MADE.match(line)
             text = line
@@ -448,39 +468,3 @@ def copied(value: Any, reference: Any) -> Any:
     if not hasattr(value, "detach"):
         return value
     return reference.from_numpy(numbers(value)).to(getattr(reference, str(value.dtype).rpartition(".")[2]))
-
-
-def shrink(program: Program, still: Callable[[Program], bool]) -> Program:
-    """The program without all statements that ``still`` does not need to hold, run once, with plain settings and on the
-    the CPU device if that is enough, and with as few rounds as are."""
-    place = {name: value for name, value in program.settings.items() if name == "DEVICE"}
-    plain: dict[str, int | str] = {}
-    for settings, times in ((plain, 1), (place, 1), (program.settings, 1), (plain, program.times),
-                            (place, program.times)):
-        simpler = replace(program, kinds=[], settings=settings, times=times)
-        if still(simpler):
-            program = simpler
-            break
-    if program.beside is not None and still(replace(program, beside=None)):
-        program = replace(program, beside=None)
-    program = _fewer_rounds(program, still)
-    size = max(len(program.lines) // 2, 1)
-    while True:
-        at, smaller = 0, False
-        while at < len(program.lines):
-            shorter = replace(program, kinds=[], lines=program.lines[:at] + program.lines[at + size:])
-            if shorter.lines and still(shorter):
-                program, smaller = shorter, True
-            else:
-                at += size
-        if size == 1 and not smaller:
-            return _fewer_rounds(program, still)
-        size = max(size // 2, 1)
-
-
-def _fewer_rounds(program: Program, still: Callable[[Program], bool]) -> Program:
-    for rounds in (1, 2, 3, 5, 10, program.rounds - 1):
-        fewer = replace(program, rounds=rounds)
-        if 0 < rounds < program.rounds and still(fewer):
-            return fewer
-    return program

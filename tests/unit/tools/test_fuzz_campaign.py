@@ -14,7 +14,7 @@ import minigrad
 from tools.fuzz import __main__ as main
 from tools.fuzz import campaign
 from tools.fuzz.counts import Counts
-from tools.fuzz.program import Program, device_of
+from tools.fuzz.program import OutOfTime, Program, device_of, run, within
 from tools.fuzz.swarm import Swarm
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,6 +76,30 @@ def test_what_cannot_be_compared_is_the_failure_of_one_program(monkeypatch: pyte
     found = [failure for _, _, failure in main.search(range(6), 8, minigrad, minigrad)]
     assert len(found) == 6 and all(f.startswith(f"# seed {i}: ValueError: it cannot be read") for i, f in
                                    enumerate(found) if f) and any(found)
+
+
+def test_a_failure_that_takes_too_long_to_tell_or_to_shorten_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        Tensor = minigrad.Tensor
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda *shape, dtype: minigrad.zeros(shape, dtype=dtype)) if name == "ones" else getattr(
+                minigrad, name)
+
+    for patience, shortest in ((0.0, False), (60.0, True)):
+        monkeypatch.setattr(main, "PATIENCE", patience)
+        (program, kind, text), = main.search([2], 12, minigrad, Wrong())
+        assert kind == "" and text.startswith("# seed 2: v0: 0.0 at (0, 0), not 1.0")
+        assert (text.count("L.") < str(program).count("L.")) is shortest
+    monkeypatch.setattr(main, "PATIENCE", 0.0)
+    assert [(kind, text) for _, kind, text in main.search(range(4), 4, minigrad, minigrad)] == [("", "")] * 4
+    monkeypatch.setattr(main, "kind_of", lambda program, other, library: run(program, library) and "known")
+    for patience, told in ((0.0, ""), (60.0, "known")):
+        monkeypatch.setattr(main, "PATIENCE", patience)
+        assert [kind for _, kind, _ in main.search([2], 12, minigrad, Wrong())] == [told]
+    with pytest.raises(OutOfTime), within(0.0):
+        run(Program(["v1 = 1"]), minigrad)
+    assert run(Program(["v1 = 1"]), minigrad)[0] == {"v1": 1}
 
 
 def test_programs_run_on_the_devices_that_are_named(tmp_path: Path) -> None:
