@@ -118,4 +118,6 @@ OVERHEAD: tuple[Workload, ...] = (
     explained("explain_mlp", "30 MLP training steps, replayed, under minigrad.explain", training.MLP, 1.5, count=30),
     explained("explain_recorded", "100 XOR training steps, each recorded anew (REPLAY=0), under minigrad.explain",
               training.XOR, 1.5, count=100, replay=0),
+    explained("explain_off", "200 XOR training steps of the plain loop, after a block of minigrad.explain",
+              training.XOR, 1.05, count=200, after=True),
 )

@@ -382,10 +382,12 @@ def layers(library: Library, arrays: Arrays, small: int, large: int) -> Any:
 
 # --- training loops that are explained ----------------------------------------------------------------------------
 
-def explained_steps(library: Library, arrays: Arrays, recipe: training.Recipe, count: int, replay: int = 1) -> Any:
+def explained_steps(library: Library, arrays: Arrays, recipe: training.Recipe, count: int, replay: int = 1,
+                    after: bool = False) -> Any:
     """Steps of a training loop under ``minigrad.explain``, after some that are not timed, and how much longer they took
-    than those of a plain loop; without ``replay`` each is recorded anew. The processor's time of this process, the best
-    of five loops. The value is the loss of the first step."""
+    than those of a plain loop; without ``replay`` each is recorded anew; ``after``: those of a plain loop, once the
+    block is over. The processor's time of this process, the best of five loops. The value is the loss of the first
+    step."""
     step = training.pytorch_step(recipe, library, arrays)
     first = step()
 
@@ -403,9 +405,11 @@ def explained_steps(library: Library, arrays: Arrays, recipe: training.Recipe, c
 
     with configured(library, TIERS=0, REPLAY=replay):
         plain, explained = seconds(nullcontext), seconds(library.module.explain)
+        if after:
+            explained = seconds(nullcontext)
     return Timed(first, explained, {"times the plain loop": explained / plain})
 
 
-def numpy_first_step(library: Library, arrays: Arrays, recipe: training.Recipe, count: int, replay: int = 1) -> Any:
+def numpy_first_step(library: Library, arrays: Arrays, recipe: training.Recipe, **how: int) -> Any:
     """The loss of the first step."""
     return training.numpy_step(recipe, library, arrays)()

@@ -35,6 +35,7 @@ TINY = {
     "growing_cached": (partial(programs.growing_inputs, 2, 8), {}),
     "list_1000000": (partial(programs.list_inputs, 10), {}), "plan_1000": (None, {"small": 1, "large": 2}),
     "explain_xor": (None, {"count": 2}), "explain_mlp": (None, {"count": 1}), "explain_recorded": (None, {"count": 2}),
+    "explain_off": (None, {"count": 2}),
 }
 
 
