@@ -117,6 +117,7 @@ _LATER = {
     **dict.fromkeys(("hspmm", "smm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
                      "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm", "sspaddmm"),
                     "minigrad.sparse"),
+    "OutOfMemoryError": "minigrad.errors",
     "UntypedStorage": "minigrad.tensor.storages",
     **dict.fromkeys(("TypedStorage", "is_storage",
                      *[f"{type_name(dtype)}Storage" for dtype in (*WITH_CLASSES, *COMPLEX)]),

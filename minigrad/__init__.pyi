@@ -43,6 +43,7 @@ from minigrad.autograd import is_inference_mode_enabled as is_inference_mode_ena
 from minigrad.autograd import no_grad as no_grad
 from minigrad.autograd import set_grad_enabled as set_grad_enabled
 from minigrad.engine import steps as steps
+from minigrad.errors import OutOfMemoryError as OutOfMemoryError
 from minigrad.func import vmap as vmap
 from minigrad.nn.functional.activation import celu as celu
 from minigrad.nn.functional.activation import celu_ as celu_

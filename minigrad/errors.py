@@ -3,6 +3,8 @@ PyTorch users expect ``RuntimeError``, ``IndexError``, ``TypeError`` and ``Value
 raised as they are. Only failures inside the compiler get classes of their own.
 Next: ``nn/``."""
 
+import numpy as np
+
 
 class MinigradError(RuntimeError):
     """Base class of the errors that are about minigrad itself and not about the user's tensors."""
@@ -42,8 +44,9 @@ class DeviceUnavailable(MinigradError):
     """A device cannot be used on this machine. The message says what is missing."""
 
 
-class LinAlgError(RuntimeError):
-    """A matrix has no inverse or no factors of the kind that was asked for. PyTorch's ``torch.linalg.LinAlgError``."""
+class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+    """A matrix has no inverse or no factors of the kind that was asked for. PyTorch's ``torch.linalg.LinAlgError``, and
+    NumPy's."""
 
 
 class IndexOutOfRange(IndexError):

@@ -11,12 +11,13 @@ import importlib
 from typing import Any
 
 from minigrad.dtype import bfloat16
+from minigrad.errors import OutOfMemoryError
 from minigrad.runtime.cuda import CudaDevice
 from minigrad.runtime.cuda_driver import Properties
 from minigrad.runtime.device import get_device
 
 __all__ = [
-    "current_device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
+    "OutOfMemoryError", "current_device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
     "get_device_properties", "is_available", "is_bf16_supported", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved",
     "reset_peak_memory_stats", "synchronize",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import minigrad
-from minigrad.errors import OutOfMemoryError
+from minigrad.errors import LaunchError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
 from minigrad.torch import declarations, native, settings, streams, symbols
@@ -25,7 +25,7 @@ _HIDDEN = frozenset(("config", "devices", "inspect", "register_device", "composi
 
 _DEFINED: dict[str, Any] = {
     "__version__": __version__, "compile": compile, "newaxis": None,
-    "OutOfMemoryError": OutOfMemoryError,
+    "AcceleratorError": LaunchError,
     **{name: getattr(settings, name) for name in settings.__all__},
     **{name: getattr(symbols, name) for name in symbols.__all__},
     **{name: getattr(streams, name) for name in streams.__all__},

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 import minigrad
@@ -72,3 +73,29 @@ def test_drawn_calls(calls):
     ran = subprocess.run([sys.executable, "-m", "tools.fuzz.calls", "--calls", str(calls), "--seed", str(calls)],
                          cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+TOO_MUCH = "minigrad.zeros(1 << 30, 1 << 30).add(1).numpy()"
+
+
+@pytest.mark.parametrize(("mistake", "kinds"), [
+    ("minigrad.linalg.inv(minigrad.zeros(2, 2))", "minigrad.linalg.LinAlgError, RuntimeError, np.linalg.LinAlgError"),
+    (TOO_MUCH, "minigrad.OutOfMemoryError, minigrad.cuda.OutOfMemoryError, RuntimeError, MemoryError"),
+    ("minigrad.ones(2)[3]", "IndexError"),
+    ("minigrad.ones(2).sum(4)", "IndexError"),
+    ("minigrad.ones(2).numpy(3)", "TypeError"),
+    ("minigrad.ones(2).reshape(3)", "RuntimeError"),
+])
+def test_errors_are_caught_by_the_types_of_pytorch_and_numpy(mistake: str, kinds: str) -> None:
+    names = {"minigrad": minigrad, "np": np}
+    for kind in eval(f"({kinds},)", names):
+        with pytest.raises(kind):
+            eval(mistake, names)
+
+
+def test_a_program_of_pytorch_catches_its_own_types() -> None:
+    program = ("import torch\ntry: torch.zeros(1 << 30, 1 << 30).add(1).numpy()\n"
+               "except (torch.AcceleratorError, torch.cuda.OutOfMemoryError) as error: print(type(error).__name__)\n"
+               "assert torch.cuda.OutOfMemoryError is torch.OutOfMemoryError")
+    done = subprocess.run([sys.executable, "-m", "minigrad.torch", "-c", program], capture_output=True, text=True)
+    assert done.stdout == "OutOfMemoryError\n", done.stderr
