@@ -80,10 +80,10 @@ function drawnGraph(plan, texts, {element, named, place, hueOf, grey, lineKey, p
     const path = line(p => p.x, p => p.y).curve(curveBasis);
     all.selectAll("path.arrow").data(graph.edges().map(e => graph.edge(e).points)).enter().append("path").attr("class", "arrow")
       .attr("marker-end", "url(#tip-of-arrow)").attr("d", path);
-    const shown = made.clientWidth || 900, fit = Math.min(1, shown / width), tall = Math.max(160, Math.min(560, height * Math.max(fit, 0.6)));
+    const shown = made.clientWidth || 900, fit = Math.min(1, shown / width), tall = Math.max(160, Math.min(640, height * Math.max(fit, 0.6)));
     const moves = zoom().scaleExtent([0.05, 3]).on("zoom", e => all.attr("transform", e.transform));
     const look = (scale, x) => svg.call(moves.transform, zoomIdentity.translate(shown / 2 - x * scale, 0).scale(scale));
-    svg.attr("height", tall).call(moves).on("dblclick.zoom", null);
+    svg.attr("viewBox", `0 0 ${shown} ${tall}`).call(moves).on("dblclick.zoom", null);
     whole.onclick = () => look(Math.min(fit, tall / height), width / 2);
     if (fit >= 0.6) look(fit, width / 2);
     else look(0.7, names.map(n => graph.node(n)).reduce((top, n) => n.y < top.y ? n : top).x);  // from its beginning on
