@@ -12,12 +12,12 @@ tensor([2., 4., 6.])
 
 from __future__ import annotations
 
-import importlib
 import math
 from types import ModuleType
 from typing import Any
 
 from minigrad import autograd, config
+from minigrad import lazily as _lazily
 from minigrad import tensor as _tensor
 from minigrad.autograd import (
     enable_grad,
@@ -143,7 +143,7 @@ _tracebacks.install()
 def __getattr__(name: str) -> Any:
     """``minigrad.nn`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
-        return importlib.import_module(f"minigrad.{name}")
+        return _lazily.module(f"minigrad.{name}")
     if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+        return getattr(_lazily.module(_LATER[name]), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

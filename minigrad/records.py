@@ -1,5 +1,5 @@
 """Stage: everywhere. In: a class with annotated fields. Out: a named tuple of them.
-Next: ``errors.py``."""
+Next: ``lazily.py``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Stage: the tape. In: ops as users call them. Out: gradients, as LazyBuffers that run with everything else.
 Next: ``mode.py``."""
 
-import importlib
 from typing import Any
 
+from minigrad import lazily
 from minigrad.autograd.anomaly_mode import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,
@@ -37,9 +37,9 @@ _LATER = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "Variable": "v
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
-        return importlib.import_module(f"minigrad.autograd.{name}")
+        return lazily.module(f"minigrad.autograd.{name}")
     if name in _LATER:
-        found = getattr(importlib.import_module(f"minigrad.autograd.{_LATER[name]}"), name)
+        found = getattr(lazily.module(f"minigrad.autograd.{_LATER[name]}"), name)
         globals()[name] = found  # importing gradcheck.py has put the module in the function's place
         return found
     raise AttributeError(f"module 'minigrad.autograd' has no attribute {name!r}")

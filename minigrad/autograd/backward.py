@@ -4,12 +4,12 @@ Next: ``anomaly_mode.py``."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from minigrad import lazily
 from minigrad.autograd.handles import AccumulateGrad
 from minigrad.autograd.mode import mode, set_grad_enabled
 from minigrad.autograd.node import Edge
@@ -259,7 +259,7 @@ def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any
         places[:] = [i for i, g in enumerate(found) if g is not None]
         return tuple([found[i] for i in places])
 
-    vmap = importlib.import_module("minigrad.func").vmap  # it stands above this room
+    vmap = lazily.module("minigrad.func").vmap  # it stands above this room
     rows = iter(vmap(one)(list(starts)))
     unused = [Front.wrap(t._read().like(0), None) if materialize else None for t in inputs]
     return tuple([next(rows) if i in places else unused[i] for i in range(len(inputs))])

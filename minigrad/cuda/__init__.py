@@ -7,9 +7,9 @@ https://docs.pytorch.org/docs/stable/cuda.html
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
+from minigrad import lazily
 from minigrad.dtype import bfloat16
 from minigrad.errors import OutOfMemoryError
 from minigrad.runtime.cuda import CudaDevice
@@ -167,5 +167,5 @@ def _memory(device: Any, what: str) -> int:
 def __getattr__(name: str) -> Any:
     """``minigrad.cuda.amp`` is imported when it is first asked for."""
     if name == "amp":
-        return importlib.import_module("minigrad.cuda.amp")
+        return lazily.module("minigrad.cuda.amp")
     raise AttributeError(f"module 'minigrad.cuda' has no attribute {name!r}")

@@ -20,6 +20,7 @@ from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.origins import follow
+from minigrad.lazily import importing
 from minigrad.lower import Lowered, lower
 from minigrad.lower.steps import said
 from minigrad.ops import MOVEMENT, Op
@@ -90,7 +91,8 @@ def target_of(device: Device) -> Target:
 @cache
 def _beam() -> ModuleType:
     """The search is loaded when BEAM first asks for it."""
-    from minigrad.engine import beam
+    with importing():
+        from minigrad.engine import beam
 
     return beam
 

@@ -15,6 +15,7 @@ from minigrad import config
 from minigrad.engine import tiers
 from minigrad.engine.kernels import kernels
 from minigrad.engine.walk import Pending
+from minigrad.lazily import importing
 from minigrad.runtime.device import get_device
 from minigrad.runtime.locks import compile_lock
 
@@ -202,7 +203,8 @@ def _stored() -> ModuleType:
 @cache
 def _tier0() -> ModuleType:
     """Tier 0, loaded when the first graph is run by it."""
-    from minigrad.engine import tier0
+    with importing():
+        from minigrad.engine import tier0
 
     return tier0
 
@@ -211,6 +213,7 @@ def _tier0() -> ModuleType:
 def compiler() -> ModuleType:
     """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of
     what there is to import, and a program that only looks at its arguments never needs them."""
-    from minigrad.engine import build
+    with importing():
+        from minigrad.engine import build
 
     return build

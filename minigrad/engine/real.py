@@ -9,6 +9,7 @@ from typing import Any
 from minigrad.engine.walk import Pending
 from minigrad.graph.function import has_complex
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.lazily import importing
 from minigrad.ops import Op
 
 
@@ -17,7 +18,8 @@ def real(pending: Pending) -> Pending:
     of n complex numbers is that of (n, 2) parts."""
     if not has_complex(pending.order):
         return pending
-    from minigrad.schedule.complex_parts import Pair, leaf_of, split  # of the compiler, which is loaded when needed
+    with importing():  # a part of the compiler
+        from minigrad.schedule.complex_parts import Pair, leaf_of, split
 
     at: dict[LazyBuffer, LazyBuffer | Pair] = {}
     for leaf in pending.leaves:

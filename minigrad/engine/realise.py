@@ -24,6 +24,7 @@ from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.lines import call_of, calls_of, name_lines, with_lines
 from minigrad.graph.reference import evaluate
+from minigrad.lazily import importing
 from minigrad.ops import Op
 from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
@@ -239,7 +240,8 @@ def tell(executable: Any, device: str, seconds: Sequence[float], results: Sequen
 @cache
 def _debug() -> ModuleType:
     """The printing is loaded when DEBUG first asks for it."""
-    from minigrad.engine import debug
+    with importing():
+        from minigrad.engine import debug
 
     return debug
 
@@ -247,7 +249,8 @@ def _debug() -> ModuleType:
 @cache
 def _faults() -> ModuleType:
     """What finds the lines for an error is loaded at the first."""
-    from minigrad.engine import faults
+    with importing():
+        from minigrad.engine import faults
 
     return faults
 
@@ -255,7 +258,8 @@ def _faults() -> ModuleType:
 @cache
 def _details() -> ModuleType:
     """What ``inspect`` shows is loaded when somebody inspects."""
-    from minigrad.engine import details
+    with importing():
+        from minigrad.engine import details
 
     return details
 

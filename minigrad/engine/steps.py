@@ -9,12 +9,14 @@ from functools import cache
 from types import ModuleType
 
 from minigrad import config
+from minigrad.lazily import importing
 
 
 @cache
 def _lower() -> ModuleType:
     """Lowering is loaded when something is compiled, or steps are given."""
-    from minigrad.lower import steps
+    with importing():
+        from minigrad.lower import steps
 
     return steps
 

@@ -15,6 +15,7 @@ from minigrad import config
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
+from minigrad.lazily import importing
 from minigrad.lower.axes import Axis, Names
 from minigrad.lower.contraction import find_tiling, less_along_sum
 from minigrad.lower.map import map_stage
@@ -66,7 +67,8 @@ def lower(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
 @cache
 def _gpu() -> ModuleType:
     """The GPU form is loaded for the first kernel of a GPU."""
-    from minigrad.lower.gpu import kernel
+    with importing():
+        from minigrad.lower.gpu import kernel
 
     return kernel
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.autograd import enable_grad, no_grad
 from minigrad.dtype import DType, accumulator, float32, float64
+from minigrad.lazily import importing
 from minigrad.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from minigrad.tensor import (
     Tensor,
@@ -215,7 +216,8 @@ class CompositeOptimizer(Optimizer):
         free = vars(type(self)).get("__jit_free__")
         self._steps += 1
         if self._steps == FIRST_STEPS and free is not None:
-            from minigrad.jit.update import Update  # for those that train for a while
+            with importing():  # for those that train for a while
+                from minigrad.jit.update import Update
 
             self._program = Update(f"{type(self).__name__}.step", free)
 

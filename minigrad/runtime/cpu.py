@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minigrad import config
+from minigrad.lazily import importing
 from minigrad.runtime import llvm
 from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.native import NativeProgram, Step
@@ -66,6 +67,7 @@ class CpuDevice(Device):
 @cache
 def _render() -> ModuleType:
     """The renderers are loaded when something is compiled: a process that finds its plans on disk needs none."""
-    import minigrad.render as render
+    with importing():
+        import minigrad.render as render
 
     return render

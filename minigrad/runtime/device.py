@@ -5,7 +5,6 @@ Next: ``buffer.py``."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError, with_source
 from minigrad.records import Record
 from minigrad.runtime.buffer import Buffer
@@ -188,7 +188,7 @@ class _Entry(Record):
     def load(self) -> type[Device]:
         if isinstance(self.where, str):
             module, _, attribute = self.where.partition(":")
-            return getattr(importlib.import_module(module), attribute)
+            return getattr(lazily.module(module), attribute)
         return self.where if isinstance(self.where, type) else self.where.load()
 
 

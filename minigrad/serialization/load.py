@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from minigrad import config
 from minigrad.dtype import uint8
+from minigrad.lazily import importing
 from minigrad.serialization import restricted
 from minigrad.serialization.archive import ArchiveReader
 from minigrad.serialization.legacy import Unpickle, dtype_of, empty_storage, load_legacy, put_bytes, text_of, typed
@@ -111,7 +112,8 @@ def _check_seekable(file: Any) -> None:
 
 
 def _load_safetensors(path: str, map_location: Any) -> Any:
-    from minigrad.serialization.safe import load_file  # optional package
+    with importing():
+        from minigrad.serialization.safe import load_file  # optional package
 
     if isinstance(map_location, dict) or callable(map_location):
         kind = "dict" if isinstance(map_location, dict) else "callable"

@@ -11,6 +11,7 @@ from typing import Any
 
 from minigrad.autograd import no_grad
 from minigrad.dtype import DType
+from minigrad.lazily import importing
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 from minigrad.tensor.layout import offset_of, strides_of
@@ -169,7 +170,8 @@ copyreg.pickle(layout, _reduced)
 
 def _rebuild_sparse_tensor(layout: Any, data: Any) -> Tensor:
     """A sparse tensor of its parts."""
-    from minigrad.sparse import coordinates  # few checkpoints have one
+    with importing():
+        from minigrad.sparse import coordinates  # few checkpoints have one
 
     rebuilt: Tensor = coordinates._rebuild_sparse_tensor(layout, data)
     return rebuilt

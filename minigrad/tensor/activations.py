@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from minigrad import lazily
 from minigrad.dtype import accumulator, bool_, float32
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
@@ -253,7 +253,7 @@ _LOGSIGMOID = row("logsigmoid", _logsigmoid, "LogSigmoid", slope(
 
 
 def _functional() -> Any:
-    return import_module("minigrad.nn.functional")
+    return lazily.module("minigrad.nn.functional")
 
 
 class Activations:

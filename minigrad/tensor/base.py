@@ -5,10 +5,10 @@ Next: ``aliases.py``."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from minigrad import lazily
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
@@ -463,7 +463,7 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
 
 def wrap_rows(parts: Any, shape: tuple[int, ...]) -> Any:
     """A sparse tensor of rows: what the tape makes of the gradient of a table."""
-    coordinates = importlib.import_module("minigrad.sparse.coordinates")
+    coordinates = lazily.module("minigrad.sparse.coordinates")
     if thread.trace.state != OFF:
         thread.trace.stop("a gradient is sparse")  # what is added to it belongs to no trace that ends here
     return coordinates.of_rows([(made(at), made(values)) for at, values in parts], shape)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.lazily import importing
 from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.body import ByType, ForComplex
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 @cache
 def complex_formulas() -> ModuleType:
     """The formulas for complex operands. Programs without complex numbers do not load them."""
-    from minigrad.tensor import complex_formulas
+    with importing():
+        from minigrad.tensor import complex_formulas
 
     return complex_formulas
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.lazily import importing
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.body import ForComplex
@@ -135,7 +136,8 @@ _NORM = Function("norm", _length, "LinalgVectorNormBackward0", _length_gradient)
 
 
 def _norms() -> Any:
-    from minigrad.tensor.lapack import norms
+    with importing():
+        from minigrad.tensor.lapack import norms
 
     return norms
 

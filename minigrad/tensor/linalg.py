@@ -5,10 +5,10 @@ Next: ``einsum.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minigrad import lazily
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -159,7 +159,7 @@ def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
 def lapack(name: str) -> Any:
     """A module of ``lapack/``, or ``fourier``, which uses it, by name: they are imported when one of their functions is
     first called."""
-    return import_module(f"minigrad.tensor.{name}" if name == "fourier" else f"minigrad.tensor.lapack.{name}")
+    return lazily.module(f"minigrad.tensor.{name}" if name == "fourier" else f"minigrad.tensor.lapack.{name}")
 
 
 class LinearAlgebra:

@@ -5,12 +5,12 @@ Next: ``dlpack.py``."""
 
 from __future__ import annotations
 
-import importlib
 import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.dtype import BY_NAME, bfloat16, uint8
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.creation import from_numpy, tensor
@@ -172,7 +172,7 @@ class NumPyProtocol:
         the standard that it does not have. (https://data-apis.org/array-api/latest/)"""
         if api_version is not None and api_version not in _VERSIONS:
             raise ValueError(f"Unsupported array API version: {api_version}")
-        return importlib.import_module("minigrad.array_api")
+        return lazily.module("minigrad.array_api")
 
     def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
         """``to(device)``, by the standard's name."""

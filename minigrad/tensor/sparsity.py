@@ -4,9 +4,9 @@ Next: ``gradient.py``."""
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from minigrad import lazily
 from minigrad.dtype import DType
 from minigrad.tensor.layouts import WORDS
 from minigrad.tensor.layouts import layout as Layout
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _sparse() -> Any:
-    return importlib.import_module("minigrad.sparse")
+    return lazily.module("minigrad.sparse")
 
 
 def _refuse(name: str, layout: str) -> NoReturn:

@@ -3,9 +3,9 @@ Next: ``dlpack.py``."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
+from minigrad import lazily
 from minigrad.utils import dlpack
 from minigrad.utils.drawing import Drawing, draw
 
@@ -17,5 +17,5 @@ __all__ = ["Drawing", "dlpack", "draw"]
 def __getattr__(name: str) -> Any:
     """``minigrad.utils.data`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
-        return importlib.import_module(f"minigrad.utils.{name}")
+        return lazily.module(f"minigrad.utils.{name}")
     raise AttributeError(f"module 'minigrad.utils' has no attribute {name!r}")

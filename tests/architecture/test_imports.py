@@ -23,7 +23,7 @@ PACKAGE = ROOT / "minigrad"
 # Top to bottom. A module imports from rooms above its own, or from its own; a line is one room. A module that stands
 # lower than its folder, where PyTorch has it, is named with it.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "records", "config"),
+    ("errors", "records", "config", "lazily"),
     ("dtype", "ops", "target"),
     ("symbolic",),
     ("graph",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minigrad.dtype import BY_NAME
 from minigrad.engine.tier0.names import Name, title
+from minigrad.lazily import importing
 from minigrad.ops import KERNEL_OPS
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, get_device
@@ -123,7 +124,8 @@ def library() -> Library:
 @cache
 def _kernels() -> ModuleType:
     """The loop nests, and with them the compiler, are loaded when they are needed."""
-    from minigrad.engine.tier0 import kernels
+    with importing():
+        from minigrad.engine.tier0 import kernels
 
     return kernels
 

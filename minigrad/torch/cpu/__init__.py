@@ -3,8 +3,9 @@ Next: ``amp.py``."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from minigrad import lazily
 
 
 def is_available() -> bool:
@@ -33,5 +34,5 @@ def synchronize(device: Any = None) -> None:
 def __getattr__(name: str) -> Any:
     """``torch.cpu.amp`` is imported when it is first asked for."""
     if name == "amp":
-        return importlib.import_module("minigrad.torch.cpu.amp")
+        return lazily.module("minigrad.torch.cpu.amp")
     raise AttributeError(f"module 'torch.cpu' has no attribute {name!r}")

@@ -3,6 +3,8 @@ every microsecond. Out: nothing is lost and nothing is read that was written ove
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -30,9 +32,11 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
     """What ``work(0)``, ``work(1)`` … give, each on a thread; what one of them raises is raised here."""
     errors: list[BaseException] = []
     results: list[Any] = []
+    ready = threading.Barrier(count)
 
     def run(i: int) -> None:
         try:
+            ready.wait()
             results.append(work(i))
         except BaseException as error:
             errors.append(error)
@@ -45,6 +49,64 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
     if errors:
         raise errors[0]
     return results
+
+
+IMPORTS = """
+import sys, threading
+import minigrad
+sys.setswitchinterval(1e-6)
+names, errors, ready = ["nn", "optim", "serialization", "jit"], [], threading.Barrier(4)
+
+def work(first):
+    ready.wait()
+    try:
+        for name in names[first:] + names[:first]:
+            getattr(minigrad, name)
+    except BaseException as error:
+        errors.append(error)
+
+threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+if errors:
+    raise errors[0]
+"""
+
+FORK = """
+import os, threading, time, warnings
+import minigrad
+from minigrad import lazily
+warnings.simplefilter("ignore")  # of a fork beside threads
+holds = threading.Event()
+
+def hold():
+    with lazily.importing():
+        holds.set()
+        time.sleep(60)
+
+threading.Thread(target=hold, daemon=True).start()
+holds.wait()
+child = os.fork()
+if not child:
+    minigrad.signal
+    os._exit(0)
+deadline = time.monotonic() + 20
+while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+    time.sleep(0.01)
+if ended == (0, 0):
+    os.kill(child, 9)
+os._exit(ended != (child, 0))
+"""
+
+
+@pytest.mark.parametrize("program", [IMPORTS, pytest.param(FORK, marks=pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="no fork here"))], ids=["import", "fork"])
+def test_parts_that_are_imported_when_first_needed(program: str) -> None:
+    """Several threads need them at once, and a child is forked while one is imported."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def _item(tensor: mg.Tensor, i: int) -> Any:
