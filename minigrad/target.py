@@ -73,6 +73,7 @@ class Target:
 
     ``steps``: patterns of kernels' names, and the steps of their stages, where they are not to be chosen.
     ``beam``: how many lists of steps a search goes on from; 0 takes those that are chosen.
+    ``winograd``: whether convolutions may be computed by fewer products, of sums.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Target:
     stops: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     beam: int = 0
+    winograd: bool = False
 
     @property
     def row_bytes(self) -> int:

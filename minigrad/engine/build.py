@@ -83,9 +83,12 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
 
 
 def target_of(device: Device) -> Target:
-    """What lowering knows about a device: also what settings STEPS and BEAM say. It is part of the keys of plans."""
-    text, beam = config.get("STEPS"), config.get("BEAM")
-    return replace(device.target, steps=said(text, device.name), beam=beam) if text or beam else device.target
+    """What lowering knows about a device: also what settings STEPS, BEAM and WINOGRAD say. It is part of the keys of
+    plans."""
+    text, beam, winograd = config.get("STEPS"), config.get("BEAM"), bool(config.get("WINOGRAD"))
+    if not (text or beam or winograd):
+        return device.target
+    return replace(device.target, steps=said(text, device.name), beam=beam, winograd=winograd)
 
 
 @cache

@@ -40,6 +40,8 @@ def steps(pattern: str, *stages: str | None) -> Iterator[None]:
     - ``join(axis, axis, …)``: the columns of a product run through these axes as if they were one
     - ``keep(sums, scratch)``, ``keep(a, scratch)``, ``keep(b, scratch)``: sums, or an operand of a product, lie in
       scratch memory
+    - ``winograd(y, x)``: a convolution by windows of 3 × 3 along these axes, by fewer products, of sums; with
+      ``split(axis, n)``, so many filters, rows of results or images at a time
     - ``keep(b, window)``: what the windows of an operand cover is copied once, and read there at each of their places
 
     and on devices with workgroups (OPENCL on a GPU, CUDA):

@@ -108,7 +108,7 @@ def _decode(data: bytes, device: Device) -> Executable | None:
     recipe = Recipe(calls, leaves, scalars, _tuple(output_bytes), arena_bytes, _tuple(outputs), _tuple(overwritten),
                     _tuple(checks), _tuple(free))
     executable = Executable(recipe, [codes[call[0]] for call in made["calls"]], device, 0, "read from disk")
-    if not config.get("STEPS") and not config.get("BEAM"):  # the same structures have other code by other steps
+    if not any([config.get(s) for s in ("STEPS", "BEAM", "WINOGRAD")]):  # by these, equal structures have other code
         for code in codes:
             kernels.keep((device, device.target, config.get("CODEGEN"), code.structure), code)
     return executable

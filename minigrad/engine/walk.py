@@ -105,7 +105,8 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
 def _settings(device: str) -> list[Any]:
     """What settings add to the key of a plan."""
     steps, beam = config.get("STEPS"), config.get("BEAM")
-    return [*([(steps, beam)] if steps or beam else []), config.get("CODEGEN" if device == "CPU" else "ALLOW_TF32")]
+    return [*([(steps, beam)] if steps or beam else []), config.get("WINOGRAD"),
+            config.get("CODEGEN" if device == "CPU" else "ALLOW_TF32")]
 
 
 def _number(value: Any) -> Any:

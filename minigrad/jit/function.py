@@ -130,7 +130,7 @@ class Jit:
         which takes no lock."""
         tensors, structure = _parts(args, named)
         key = (structure, mode.enabled, mode.autocast, get_default_dtype(), get_default_device(),
-               _looks(tensors) if tensors else None)
+               config.get("WINOGRAD"), _looks(tensors) if tensors else None)
         kind = self.known.get(key)
         if kind is not None:
             for variant in kind.variants:

@@ -31,6 +31,7 @@ from minigrad.lower.scatter import scatter_stage
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.tile import contraction_stage
 from minigrad.lower.walk import walk_stages
+from minigrad.lower.winograd import winograd_stage
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
 from minigrad.symbolic import Sym
@@ -110,6 +111,9 @@ STRATEGIES: tuple[Row[bool], ...] = (
         lambda work: scan_stage(*work.scan(), work.target, work.where, work.given)),
     Row("map", lambda work: not work.body.reductions,
         lambda work: map_stage(work.body, work.target, work.where, work.given)),
+    Row("winograd", lambda work: work.target.winograd or work.given is not None,
+        lambda work: winograd_stage(work.body, *work.axes, work.space, work.target, work.where, work.given),
+        marks=("winograd",)),
     Row("contraction", lambda work: True, _contraction, marks=("multiply",)),
     Row("rows", lambda work: True,
         lambda work: rows_stage(work.body, *work.axes, work.space, work.target, work.where, work.given)),

@@ -48,6 +48,8 @@ def _all(chosen: Chosen, target: Target) -> Iterator[Steps]:
     for i, step in enumerate(steps.all):
         for changed in _changed(step, chosen, lanes):
             yield Steps((*steps.all[:i], *changed, *steps.all[i + 1:]))
+    if chosen.strategy == "winograd":
+        return  # the plain sum is another computation
     have = {(step.name, step.args[0]) for step in steps}
     lane_axes = [str(step.args[0]) for step in steps.named("lanes")]
     if chosen.strategy == "contraction":
@@ -99,9 +101,8 @@ def _changed(step: Step, chosen: Chosen, lanes: int) -> Iterator[tuple[Step, ...
         for more in (-own, own):
             if width + more > 0:
                 yield (Step("multiply", (rows, height, columns, width + more)),)
-    else:
-        axis, count = step.args
-        assert isinstance(count, int)
+    elif len(step.args) == 2 and isinstance(count := step.args[1], int):
+        axis = step.args[0]
         for other in (count * 2, count // 2):
             if other >= (1 if step.name == "parallel" else 2) and (step.name != "lanes" or other <= 2 * lanes):
                 yield (Step(step.name, (axis, other)),)

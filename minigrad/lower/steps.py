@@ -17,9 +17,9 @@ from minigrad.target import Target
 FORMS: dict[str, tuple[str, ...]] = {
     "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
-    "join": ("axis", "..."), "word": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
-    "matrix": ("axis", "count", "axis", "count"), "warpgroup": ("axis", "count", "axis", "count"),
-    "pipeline": ("axis", "count"), "group": ("axis", "count"),
+    "join": ("axis", "..."), "word": ("axis",), "winograd": ("axis", "axis"), "block": ("count",), "grid": ("count",),
+    "coalesce": ("axis",), "matrix": ("axis", "count", "axis", "count"),
+    "warpgroup": ("axis", "count", "axis", "count"), "pipeline": ("axis", "count"), "group": ("axis", "count"),
 }
 """The steps, and what each takes; ``minigrad.steps`` says what they do."""
 
@@ -89,9 +89,9 @@ def parse(text: str) -> Steps:
         ...
     minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
 parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
-multiply(axis, count, axis, count), join(axis, ...), block(count), grid(count), coalesce(axis), \
-matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), pipeline(axis, count), \
-group(axis, count)
+multiply(axis, count, axis, count), join(axis, ...), pair(axis), winograd(axis, axis), block(count), \
+grid(count), coalesce(axis), matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), \
+pipeline(axis, count), group(axis, count)
     """
     found: list[Step] = []
     at = 0

@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: its tiling. Out: its loops: parallel over blocks of tiles, blocks
 of K, copies of operand tiles to scratch where the tiling wants them, register tiles, and what is done with the sums
 before they are stored.
-Next: ``scan.py``."""
+Next: ``winograd.py``."""
 
 from __future__ import annotations
 

@@ -277,11 +277,11 @@ def _products(tiling: Tiling) -> int:
 def best_tile(tiling: Tiling, extent: int = 0) -> tuple[float, int, int]:
     """Steps that all tiles of the columns take, or of so many, with the tile that takes the fewest: its rows and
     vectors."""
-    return _register_tile(tiling.m.size, -(-(extent or tiling.extent) // tiling.lanes), tiling.target.vector_registers)
+    return register_tile(tiling.m.size, -(-(extent or tiling.extent) // tiling.lanes), tiling.target.vector_registers)
 
 
 @cache
-def _register_tile(size: int, count: int, registers: int) -> tuple[float, int, int]:
+def register_tile(size: int, count: int, registers: int) -> tuple[float, int, int]:
     """The register tile that takes the fewest steps for so many rows and vectors, remainders included: what all take,
     its rows and vectors."""
     budget = registers * 3 // 4

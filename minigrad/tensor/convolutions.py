@@ -242,6 +242,7 @@ w[o, c, k].
 ``input`` is (N, C, {sizes}) or, unbatched, (C, {sizes}); ``weight`` (O, C / groups, {kernel}); ``bias`` (O,).
 ``stride``, ``padding`` and ``dilation`` are a number or one for each axis; ``padding`` may be ``"valid"`` (none)
 or ``"same"`` (as many outputs as inputs; stride 1). Group g of the filters sees group g of the channels only.
+Setting ``WINOGRAD`` has windows of 3 × 3 neighbours computed faster, with another error.
 ``RuntimeError`` for sizes that do not fit and for dtypes that differ.
 (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.{name}.html)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from operator import attrgetter
@@ -447,8 +447,7 @@ class _Thread(threading.local):
 
     def forget(self) -> None:
         """Start from a tree in which nothing is known."""
-        self.root = Entry()
-        self.roots = {"value": self.root, "backward": Entry(), "update": Entry()}
+        self.trees: dict[int, dict[str, Entry]] = {}  # by the setting that kernels' results depend on
         self.most_calls = MOST_CALLS
         self.rounds = self.noted = 0
         self.begin()
@@ -456,7 +455,19 @@ class _Thread(threading.local):
     def begin(self, after: str = "value") -> None:
         """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
         has a tree of its own, in which a loop finds its next call at once."""
+        way = config.get("WINOGRAD")
+        if way not in self.trees:
+            self.trees[way] = {"value": Entry(), "backward": Entry(), "update": Entry()}
+        self.roots = self.trees[way]
+        self.root = self.roots["value"]
         self.trace = Trace(self.roots[after], FOLLOW if config.replays() and not mode.watched else OFF)
+
+    def turn(self) -> None:
+        """Leave the tree: what comes is computed in another way."""
+        if self.trace.path:
+            self.trace.stop("a setting has changed that kernels are made by")
+        elif self.trace.capture is None:
+            self.begin()
 
     def watch(self) -> None:
         """Begin a block in which every call is recorded: what was followed so far, and what comes."""
@@ -488,5 +499,12 @@ def note_calls() -> None:
                     remember(value, (entry.line, entry.body))
 
 
+def settings_changed(names: Collection[str]) -> None:
+    """Settings were changed here."""
+    if "WINOGRAD" in names:
+        thread.turn()
+
+
 recorders.append(note_calls)
+config.listeners.append(settings_changed)
 Front.watch = staticmethod(lambda: thread.watch())

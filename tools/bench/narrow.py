@@ -1,6 +1,6 @@
 """Stage: beside the house. In: nothing. Out: ``NARROW``, the table of ``python -m tools.bench narrow``: arrays with a
 short axis, along which vectors cannot run.
-Next: ``gpu.py``, then ``suites.py``, which names the tables."""
+Next: ``convolutions.py``, then ``suites.py``, which names the tables."""
 
 from __future__ import annotations
 

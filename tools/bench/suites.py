@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tools.bench import campaign, drawing
+from tools.bench.convolutions import CONVOLUTIONS
 from tools.bench.gpu import GPU, TINY
 from tools.bench.large import LARGE
 from tools.bench.libraries import PEERS
@@ -34,6 +35,7 @@ SUITES: dict[str, Suite] = {
     "large": Suite(LARGE, ("torch", "torch.compile", "jax")),
     "memory": Suite(MEMORY, ("numpy", "torch", "jax")),
     "narrow": Suite(NARROW, ("numpy", "torch", "jax")),
+    "convolutions": Suite(CONVOLUTIONS, ("torch", "jax")),
     "overhead": Suite(OVERHEAD, ("numpy", "torch", "jax", "micrograd"), limits=False),
     campaign.PREFIX: Suite((), ("numpy", *drawing.PEERS)),
 }

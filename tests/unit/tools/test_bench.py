@@ -25,8 +25,8 @@ from tools.bench.worker import Server, make_call, reference
 from tools.bench.workloads import WORKLOADS, Workload, normal
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = ("campaign", "cli", "disturbance", "drawing", "drawn_models", "figures", "floors", "gradients", "large",
-           "layers", "libraries", "limits", "measure", "memory", "models", "narrow", "operations",
+MODULES = ("campaign", "cli", "convolutions", "disturbance", "drawing", "drawn_models", "figures", "floors",
+           "gradients", "large", "layers", "libraries", "limits", "measure", "memory", "models", "narrow", "operations",
            "picture", "report", "sequences",
            "training", "windows", "worker", "workloads")
 SMALL = Workload("small", "x.sum()", inputs=normal((3, 4)), functions={
