@@ -448,6 +448,7 @@ class _Thread(threading.local):
     def forget(self) -> None:
         """Start from a tree in which nothing is known."""
         self.trees: dict[int, dict[str, Entry]] = {}  # by the setting that kernels' results depend on
+        self.way = -1  # what it was when the trace began
         self.most_calls = MOST_CALLS
         self.rounds = self.noted = 0
         self.begin()
@@ -456,10 +457,10 @@ class _Thread(threading.local):
         """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
         has a tree of its own, in which a loop finds its next call at once."""
         way = config.get("WINOGRAD")
-        if way not in self.trees:
-            self.trees[way] = {"value": Entry(), "backward": Entry(), "update": Entry()}
-        self.roots = self.trees[way]
-        self.root = self.roots["value"]
+        if way != self.way:
+            self.way = way
+            self.roots = self.trees.setdefault(way, {"value": Entry(), "backward": Entry(), "update": Entry()})
+            self.root = self.roots["value"]
         self.trace = Trace(self.roots[after], FOLLOW if config.replays() and not mode.watched else OFF)
 
     def turn(self) -> None:
