@@ -11,7 +11,7 @@ from math import sqrt
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.reductions import magnitude
 from minigrad.conformance.sources import Shape, Source
-from minigrad.dtype import ALL, DType, accumulator, float16, float32, float64, int32
+from minigrad.dtype import ALL, DType, accumulator, float16, float32, float64, int8, int32, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
@@ -59,19 +59,37 @@ def contractions() -> Iterator[Case]:
         for layout in LAYOUTS:
             name = f"batch-{'x'.join(map(str, lead))}-{layout}"
             yield Case("contraction", name, float32, partial(_matmul, float32, lead, (9, 17, 20), layout))
+    for left, right in ((int8, int8), (int8, uint8), (uint8, int8), (uint8, uint8)):
+        for size in ((9, 17, 37), (33, 24, 40), (8, 40, 1100)):
+            for layout in LAYOUTS:
+                name = f"{left.name}-{right.name}-{'x'.join(map(str, size))}-{layout}"
+                yield Case("contraction", name, int32, partial(_bytes, left, right, size, layout), since=2)
     for name, build in VARIANTS.items():
         for dtype in (float32, float64, int32, float16):
             yield Case("contraction", name, dtype, partial(_variant, name, dtype, build))
 
 
 def _matmul(dtype: DType, lead: Shape, size: tuple[int, int, int], layout: str, device: str) -> Program:
-    m, n, k = size
     source = Source(device, dtype, "plain", "matmul", lead, size)
+    return product(*_factors((source, source), lead, size, layout))
+
+
+def _factors(sources: tuple[Source, Source], lead: Shape, size: tuple[int, int, int],
+             layout: str) -> tuple[LazyBuffer, LazyBuffer]:
+    """(…, m, k) and (…, k, n), each as it is or transposed in memory."""
+    m, n, k = size
     rank = len(lead)
     swap = (*range(rank), rank + 1, rank)
-    a = source.leaf((*lead, m, k)) if layout[0] == "n" else source.leaf((*lead, k, m)).permute(swap)
-    b = source.leaf((*lead, k, n)) if layout[1] == "n" else source.leaf((*lead, n, k)).permute(swap)
-    return product(a, b)
+    a = sources[0].leaf((*lead, m, k)) if layout[0] == "n" else sources[0].leaf((*lead, k, m)).permute(swap)
+    b = sources[1].leaf((*lead, k, n)) if layout[1] == "n" else sources[1].leaf((*lead, n, k)).permute(swap)
+    return a, b
+
+
+def _bytes(left: DType, right: DType, size: tuple[int, int, int], layout: str, device: str) -> Program:
+    """Bytes of extreme values, widened to int32 on the way in: exact."""
+    sources = Source(device, left, "edge", "bytes", size), Source(device, right, "edge", "bytes", size)
+    a, b = _factors(sources, (), size, layout)
+    return product(a.cast(int32), b.cast(int32))
 
 
 def _relu(x: LazyBuffer) -> LazyBuffer:

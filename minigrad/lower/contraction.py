@@ -45,6 +45,10 @@ IN_TILE, JOIN, SINGLE = 1.3, 6.0, 2.0
 """Costs in products of vectors: one in a tile whose lanes run along the sum, with its loads; to join the lanes of a
 result; to copy an element that is read by itself."""
 
+FEW = 16
+"""Products for an element that is copied as a part of a word, at least: 8 rows of bfloat16, 4 of int8. Products of 1024
+columns by as many, with 2 to 16 rows, were about as fast either way at this (AVX-512)."""
+
 ROWS = 128
 """Rows that an iteration of the parallel loop takes, at least, where each copies a factor."""
 
@@ -146,14 +150,15 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
         return None
     other = windowed(made, stores)
     word = word_of(made)
-    if other is None and m.size >= 8 and word and (made.k[-1].size % word.count == 0 or made.k[-1].size >= 8):
+    if other is None and word and m.size * word.count >= FEW and (
+            made.k[-1].size % word.count == 0 or made.k[-1].size >= 8):
         made.word, made.lanes = word, target.lanes(word.dtype.size)
         a.packed = b.packed = True
     if b.packed and n.size < 4 * lanes:
         widen(made, stores)
     if other is not None and other.cost() < made.cost():
         made, b.packed = other, True
-    if b.packed and not made.windows and (m.size < 8 or _sums_of_products(made)):
+    if b.packed and not made.windows and made.word is None and (m.size < 8 or _sums_of_products(made)):
         return None
     while made.lanes // 2 >= made.extent:
         made.lanes //= 2

@@ -9,12 +9,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from minigrad import lazily
-from minigrad.dtype import accumulator, bool_
+from minigrad.dtype import accumulator, bool_, int8, int32, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import become, both
+from minigrad.tensor.definition import become, both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
 from minigrad.tensor.promotion import c_name, type_name
@@ -427,3 +427,28 @@ class LinearAlgebra:
                 raise RuntimeError("no dimension of size 3 in input")
             dim = found[0]
         return lapack("products").cross(self, other, dim=dim)
+
+
+@function("_int_mm")
+def int_mm(self: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices of bytes, ``self`` (m, k) of int8 or uint8 and ``mat2`` (k, n) of int8, in
+    int32: (m, n). It is ``self.int() @ mat2.int()``, which is computed as fast.
+
+    ``RuntimeError`` for other than matrices, sizes that do not fit, and other dtypes. Source: PyTorch's
+    ``aten/src/ATen/native/LinearAlgebra.cpp``.
+
+    >>> import minigrad
+    >>> minigrad._int_mm(minigrad.tensor([[100, 100]], dtype=minigrad.int8), minigrad.tensor([[100], [-3]]).char())
+    tensor([[9700]], dtype=minigrad.int32)
+    """
+    a, b = _operands(self, mat2, "_int_mm", "mat2")
+    for name, shape in (("self", a), ("mat2", b)):
+        if len(shape) != 2:
+            raise RuntimeError(f"int_mm_out_cpu: Expected {name} to be of dimension 2 but got {len(shape)}")
+    if a[1] != b[0]:
+        raise RuntimeError(f"int_mm_out_cpu: self.size(1) needs to match mat2.size(0) but got {a[1]} and {b[0]}")
+    if self.dtype not in (int8, uint8):
+        raise RuntimeError(f"int_mm_out_cpu: Expected self dtype to be int8 or uint8 but got {c_name(self.dtype)}")
+    if mat2.dtype is not int8:
+        raise RuntimeError(f"int_mm_out_cpu: Expected mat2 dtype to be of type int8 but got {c_name(mat2.dtype)}")
+    return self.to(int32).mm(mat2.to(int32))

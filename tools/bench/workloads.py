@@ -126,6 +126,11 @@ def short_numbers(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [(array.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for array in normal(*shapes)()]
 
 
+def small_integers() -> list[np.ndarray]:
+    """Two matrices of all int8 numbers."""
+    return list(np.random.default_rng(0).integers(-128, 128, (2, 1024, 1024), dtype=np.int8))
+
+
 MATMUL_16 = replace(matmul(16, (AtMost(5e-6),), quick=True), peers=("numpy", "torch", "jax"))
 SQUARE = (4096, 4096)
 SQUARE_BYTES = 4 * 4096 * 4096
@@ -172,6 +177,12 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("matmul_1024_bfloat16", "a @ b, 1024x1024, bfloat16", inputs=partial(short_numbers, *[(1024, 1024)] * 2),
              functions=matmul(1024).functions, work=2 * 1024**3, unit="flops", peers=("torch", *COMPILERS),
              tolerance=1e-2, dtype="bfloat16"),
+    Workload("matmul_1024_int8", "torch._int_mm(a, b), 1024x1024, int8, the result int32", inputs=small_integers,
+             functions={
+        "numpy": lambda np, a, b: a.astype(np.int64) @ b.astype(np.int64),
+        "pytorch": lambda lib, a, b: lib._int_mm(a, b),
+        "jax": lambda jax, a, b: jax.lax.dot_general(a, b, (((1,), (0,)), ((), ())), preferred_element_type="int32"),
+    }, work=2 * 1024**3, unit="flops", peers=("torch", "torch.compile", "jax"), tolerance=0.0),
     Workload("attention", "softmax(q @ k.T / 8) @ v, batch 8, 8 heads, 256x64", inputs=normal(*[(8, 8, 256, 64)] * 3),
              functions={
         "numpy": lambda np, q, k, v: numpy_softmax(np, q @ k.swapaxes(-2, -1) * 0.125) @ v,
