@@ -341,7 +341,8 @@ def replaced(hook: Any, given: tuple[Any, ...], changed: Any) -> tuple[Any, ...]
 
 
 def _reached(edges: Sequence[Edge | None]) -> set[Any]:
-    """The nodes and leaves at these edges and behind them."""
+    """The nodes and leaves at these edges and behind them, but for what was overwritten by a copy: no gradient goes
+    there."""
     found: set[Any] = set()
     edges = list(edges)
     while edges:
@@ -350,7 +351,7 @@ def _reached(edges: Sequence[Edge | None]) -> set[Any]:
         if end is not None and end not in found:
             found.add(end)
             if type(edge) is tuple:
-                edges += edge[0].edges
+                edges += edge[0].edges[edge[0].name() == "CopyBackwards":]
     return found
 
 

@@ -70,6 +70,14 @@ class Watching:
             for storage, counter, edits, position, tensor, version, steps in self.kept
             if position != 0 or storage() is not old])
 
+    def stand_for(self, tensors: dict[int, Any]) -> None:
+        """What an operand was that is named here, by its ``id``, is another Tensor on the same memory from now on."""
+        found = []
+        for entry in self.kept:
+            other = tensors.get(id(entry[4]()))
+            found.append(entry if other is None else (*entry[:4], ref(other), *entry[5:]))
+        self.kept = tuple(found)
+
     def check_kept(self) -> None:
         """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
         by ``.data`` is read as it is now, as there."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.autograd.backward import grad
+from minigrad.autograd.handles import next_sequence
 from minigrad.autograd.mode import mode, recording
 from minigrad.autograd.protocol import Front
 from minigrad.func.level import RowsInput
@@ -26,7 +27,7 @@ class Call:
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], has_aux: bool,
                  named: dict[str, Any] | None = None, name: str = "vjp(f, *primals)") -> None:
-        before = bool(mode.enabled)
+        before, first = bool(mode.enabled), next_sequence()
         leaves, self.structure = flatten(tuple([args[i] for i in where]))
         for t in leaves:
             if not isinstance(t, Tensor):
@@ -46,6 +47,8 @@ class Call:
         self.outputs, self.out_structure = flatten(self.result)
         tensors = [o for o in self.outputs if isinstance(o, Tensor)]
         self.outer = before and _leads_elsewhere(tensors, self.inputs)
+        if self.outer:
+            _name_originals(tensors, first, {id(x): t for x, t in zip(self.inputs, leaves, strict=True) if x is not t})
 
     def gradients(self, outputs: Sequence[Tensor], starts: Sequence[Any] | None, outer: bool | None = None,
                   ) -> list[Tensor]:
@@ -145,6 +148,19 @@ def require_real(given: Any, name: str, what: str) -> None:
 
 _leaves: weakref.WeakSet[Tensor] = weakref.WeakSet()
 """The leaves that calls have made which are over: nobody asks for their gradients any more."""
+
+
+def _name_originals(outputs: Sequence[Tensor], first: int, originals: dict[int, Tensor]) -> None:
+    """What was computed of the inputs since the entry ``first`` of the tape reads the originals: where their ``.data``
+    is replaced, that of now."""
+    edges, seen = [t._source() for t in outputs], set()
+    while edges:
+        edge = edges.pop()
+        if type(edge) is tuple and edge[0].sequence > first and edge[0] not in seen:
+            seen.add(edge[0])
+            if edge[0].kept:
+                edge[0].stand_for(originals)
+            edges += edge[0].edges
 
 
 def _leads_elsewhere(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> bool:

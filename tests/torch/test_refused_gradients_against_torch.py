@@ -123,6 +123,18 @@ def test_what_is_accumulated_before_a_number_by_a_tensor_is_differentiated():
     _agree(gradients)
 
 
+def test_what_is_accumulated_where_a_leaf_is_written_into_what_is_not_differentiated():
+    def gradients(library):
+        a, b = library.ones(7, 2, requires_grad=True), library.tensor(3.25, requires_grad=True)
+        y = a // library.tensor(2.25)
+        y[:5:2] = b
+        with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+            y.sum().backward()
+        return [None if t.grad is None else t.grad.tolist() for t in (a, b)]
+
+    _agree(gradients)
+
+
 def test_what_is_accumulated_before_no_gradient_comes_to_what_is_not_differentiated():
     def gradients(library):
         a, b = library.tensor([3.0], requires_grad=True), library.tensor([2.0], requires_grad=True)

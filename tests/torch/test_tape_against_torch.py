@@ -55,6 +55,10 @@ x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._versi
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(y, x, value=2); y.sum().abs().backward()
 x=t.ones(2,3,requires_grad=True); y=x.t()@x; x.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,3,requires_grad=True); y=x[0]*x[1]; x.data=t.ones(2,3)*3; y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); y=t.func.vjp(lambda v: v*v, x)[0]; x.data=x.data*2; y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); y=t.func.vjp(lambda v: v.logsumexp(0), x)[0]; x.data=x.data*2; y.backward(); r=x.grad
+x=t.ones(2,requires_grad=True); y=t.func.grad(lambda v: v.sin().sum())(x); x.data=x.data*2; y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True)*1; y=t.func.vjp(lambda v: v*v.sin(), x)[0]; x.data=x.data*2; y.sum().backward()
 x=t.ones(2,3,requires_grad=True); z=x*2; y=z[0].exp(); z.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,3,requires_grad=True); y=x.sin(); d=y.detach(); y=y*1; d.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(x, y); y.sum().abs().backward()
