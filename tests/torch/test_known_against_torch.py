@@ -100,6 +100,22 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what NumPy writes into memory that an op keeps", (
         "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = v1.sin()", "v3 = v2.exp()", "v3.detach().numpy()[...] = 2",
         "v3.sum().backward(retain_graph=True)", "v2.add_(1)", "v4 = v2 * v2", "v4.sum().backward()")),
+    ("what NumPy writes into memory that an op keeps", (
+        "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = L.outer(v1.reshape(-1), v1.reshape(-1))",
+        "v3 = L.from_numpy(v1.detach().numpy())", "v1.data.add_(1)", "v2.sum().backward()")),
+    ("the layout of results", (
+        "v1 = L.ones(1, 4).requires_grad_()", "v2 = L.nn.functional.max_pool1d(v1, 2)", "v2.detach_()")),
+    ("the layout of results", ("v1 = L.ones(2, 3)", "v2 = v1.repeat_interleave(2, -2)", "v2.detach_()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([[12.0, -12.0], [1.0, 0.5]], dtype=L.float16).requires_grad_()", "v2 = L.sinh(v1)",
+        "v2.sum().abs().backward()")),
+    ("what PyTorch's kernels disagree about", ("v1 = L.tensor([1e20 + 1j, 2.0, 1j])", "v2 = v1.std(dim=(0,))")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([-1.0, float('inf'), 2.0])", "v2 = L.func.jacfwd(lambda t: t.logcumsumexp(0))(L.ones(()))",
+        "v3 = L.func.jvp(lambda t: t.logcumsumexp(-1), (v1,), (L.tensor([2.25, -2.0, -3.75]),))[1]")),
+    ("a step after a rounding", (
+        "v1 = L.tensor(6.0, dtype=L.float64)", "v2 = L.sinc(v1)", "v3 = L.reciprocal(v2)",
+        "v4 = L.func.jacrev(lambda t: t.log_softmax(-1))(v3)")),
     ("the layout of results", (
         "v1 = L.ones(2, 3).unfold(0, 2, 1)", "v2 = L.nn.functional.local_response_norm(v1[None, None], 2)")),
     ("the layout of results", (
@@ -249,6 +265,36 @@ def test_gradients_that_are_zero_are_written_out() -> None:
 ])
 def test_kinds(name: str, lines: tuple[str, ...]) -> None:
     assert kind_of(Program(list(lines)), torch, minigrad) == name
+
+
+@pytest.mark.parametrize("lines", [
+    ("v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = v1.sin()", "v1.data.add_(1)", "v2.sum().backward()"),
+    ("v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = v1.sin()", "v3 = L.from_numpy(v1.detach().numpy())",
+     "v2.sum().backward()"),
+    ("v1 = L.ones(1, 4)", "v2 = (v1 * 2)[:]", "v2.detach_()"),
+    ("v1 = L.tensor([12.0, 1.0], dtype=L.float16).requires_grad_()", "v2 = L.sinh(v1)", "v2.sum().backward()")])
+def test_what_a_kind_says_is_told_from_a_mistake_in_what_looks_like_it(lines: tuple[str, ...]) -> None:
+    """Here a mistake in ``sin()``, ``sinh()`` and ``detach_()`` is the only difference."""
+    class Mistaken:
+        class Tensor(minigrad.Tensor):
+            def sin(self) -> Any:
+                return super().sin() * 1.5
+
+            def detach_(self) -> Any:
+                return self
+
+            def __getitem__(self, index: Any) -> Any:
+                return super().__getitem__(index).as_subclass(type(self))
+
+        def __getattr__(self, name: str) -> Any:
+            def made(*given: Any, **options: Any) -> Any:
+                return getattr(minigrad, name)(*given, **options).as_subclass(self.Tensor)
+
+            return (lambda x: minigrad.sinh(x) * 1.5) if name == "sinh" else made if name in (
+                "tensor", "ones") else getattr(minigrad, name)
+
+    assert kind_of(Program(list(lines)), torch, minigrad) is None
+    assert kind_of(Program(list(lines)), torch, Mistaken()) == ""
 
 
 def test_a_tangent_of_another_type_in_a_statement_of_several_rounds() -> None:

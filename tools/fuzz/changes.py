@@ -12,6 +12,7 @@ from typing import Any
 from tools.fuzz.failure import GUARD, shared
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import Change, has_gradient, step
+from tools.fuzz.slopes import WIDE
 from tools.fuzz.ties import by_place
 
 
@@ -125,11 +126,13 @@ UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+|sl
                    r"(?=$|[),])")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
+VIEWED = re.compile(r"= (?:L\.nn\.functional\.(?:max_pool1d|avg_pool1d|linear)\(|v\d+\.repeat_interleave\().*\)$")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
                        r"(digamma|lgamma|log_ndtr|sinc|mish|gelu|logit|copysign|atan2|hypot|xlog1py|angle|sgn"
-                       r"|cosine_similarity|conv1d|pow|normalize|local_response_norm)\(")
+                       r"|cosine_similarity|conv1d|pow|normalize|local_response_norm|" + "|".join(WIDE) + r")\(")
 WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
+SPREAD = re.compile(r"= (v\d+)\.std\((.*)\)$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
@@ -137,8 +140,8 @@ COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 def _by_other_kernels(line: str) -> str:
     for pattern, text in ((BY_SLOPES, r"\1slopes.\2("), (WITH_GRAPH, r"= slopes.gradient(\1)[0]"),
-                          (LOGS, r"= running_logs(\1, \2)"), (NORM, r"standardised(\1)"),
-                          (UNARY, r"\1one_by_one(\2, \3)")):
+                          (SPREAD, r"= slopes.std(\1, \2)"), (LOGS, r"= running_logs(\1, \2)"),
+                          (NORM, r"standardised(\1)"), (UNARY, r"\1one_by_one(\2, \3)")):
         line = pattern.sub(text, line)
     return by_place(line)
 
@@ -174,6 +177,6 @@ UNREFUSED = Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line), bef
 READ_BEFORE = Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), after=_apart, before=_from_copies)
 UNTRACKED = Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients, _alone)
 UNWRITTEN = Change(before=_whole)
-ROW_MAJOR = Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)
+ROW_MAJOR = Change(lambda line: VIEWED.sub(r"\g<0>.clone()", RESPONSE.sub(r"\1.contiguous(), ", line)), _row_major)
 OTHER_KERNELS = Change(_by_other_kernels)
 OTHER_SLOPES = Change(lambda line: BY_SLOPES.sub(r"\1slopes.\2(", line))

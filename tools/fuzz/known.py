@@ -47,6 +47,7 @@ from tools.fuzz.statements import ROUNDED
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
 ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
+UNSEEN = re.compile(r"(v\d+)\.data(?=\.\w+_\()")
 ANY_LINE = re.compile("")
 
 
@@ -359,13 +360,15 @@ def _comes_late(failure: Failure) -> bool:
 
 
 def _is_kept(failure: Failure) -> bool:
-    """Values differ, and the reference refuses a backward if a Tensor writes what an array wrote."""
+    """Values differ, and the reference refuses a backward if a Tensor writes, as the tape sees, what an array wrote, or
+    what ``.data`` wrote where there are arrays."""
     def refused(changes: tuple[Change, ...]) -> set[int]:
         _, raised = run(failure.program, failure.reference, changes=changes)
         return {i for i, words in enumerate(raised) if "has been modified by an inplace operation" in words}
 
-    by_tensor = Change(lambda line: ARRAY.sub(lambda found: f"{found[1] or found[2]}.detach()", line))
-    return failure.mismatch.raised is None and bool(
+    by_tensor = Change(lambda line: UNSEEN.sub(r"\1.detach()", ARRAY.sub(
+        lambda found: f"{found[1] or found[2]}.detach()", line)))
+    return failure.mismatch.raised is None and ARRAY.search(str(failure.program)) is not None and bool(
         refused((*failure.changes, by_tensor)) - refused(failure.changes))
 
 
@@ -406,7 +409,8 @@ KNOWN: tuple[Known, ...] = (
           _is_repeated,
           READ_BEFORE),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
-          "that it had. Through a Tensor it is an error in both.", _is_kept),
+          "that it had, also when `.data` changes memory that NumPy sees. Through a Tensor it is an error in both.",
+          _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one. Of gradients "
           "whose own gradients are all 0, or which have no elements, one of the two may say that they require none, "
@@ -419,7 +423,9 @@ KNOWN: tuple[Known, ...] = (
           "written. Which leaves have their gradients when a backward raises depends on its order.",
           lambda failure: _comes_late(failure) or _reached_more(failure), UNWRITTEN),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
-          "are in row-major order, also those of which local_response_norm() makes a view.",
+          "are in row-major order, also those of which local_response_norm() makes a view, and have memory of their "
+          "own where max_pool1d(), avg_pool1d(), repeat_interleave() and linear() give a view of what they have "
+          "computed.",
           change=ROW_MAJOR),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf) and "
@@ -427,17 +433,17 @@ KNOWN: tuple[Known, ...] = (
           "local_response_norm() and that of a single number in normalize(), in the number to which pow() takes "
           "float32 ones, which may be a float64, in logcumsumexp() of complex numbers of which one is next to nothing, "
           "and in how many turns of 2 pi its angle has, which depends on the order of adding, in mode() of rows with "
-          "NaN, which depends on where NaN is, in which of "
-          "equal elements sort(), topk(), kthvalue(), median(), nanmedian(), mode() and quantile() take, in prod() "
-          "whose partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes "
-          "of digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() "
-          "far below 0, which have none, of logit() at -0.0, and of atan2(), hypot() and xlog1py() of two types; in "
-          "slopes of slopes, which are NaN at 0 of sinc(), copysign(), angle(), sgn() and cosine_similarity(), and far "
-          "above it of mish(); in sinc() of floats whose product with pi is infinite, digamma() near its poles, gelu() "
-          "far below 0 and slopes of bfloat16 convolutions with NaN; the gradients that autograd.grad gives "
-          "without a graph, from those with one; and the derivatives that "
-          "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
-          "other, or quotients of differences.",
+          "NaN, which depends on where NaN is, in std() of complex numbers whose squares overflow, in which of equal "
+          "elements sort(), topk(), kthvalue(), median(), nanmedian(), mode() and quantile() take, in prod() whose "
+          "partial products overflow, or of one element, whose slope is on the tape unless that is 0, in slopes of "
+          "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
+          "below 0, which have none, of logit() at -0.0, of float16, which overflow before they are multiplied, and "
+          "of atan2(), hypot() and xlog1py() of two types; in slopes of slopes, which are NaN at 0 of sinc(), "
+          "copysign(), angle(), sgn() and cosine_similarity(), and far above it of mish(); in sinc() of floats whose "
+          "product with pi is infinite, digamma() near its poles, gelu() far below 0 and slopes of bfloat16 "
+          "convolutions with NaN; the gradients that autograd.grad gives without a graph, from those with one; and "
+          "the derivatives that torch.func gives, in forward mode and in rows, from those that autograd.grad gives: "
+          "ours are one or the other, or quotients of differences.",
           lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
           OTHER_KERNELS, OTHER_SLOPES),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "

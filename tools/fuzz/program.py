@@ -235,7 +235,8 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
         exec(_code(line), scope, variables)  # the program is our own text
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-    variables.pop("row", None)
+    finally:
+        variables.pop("row", None)  # of a loop over rows, also of one that was refused
     return ""
 
 

@@ -7,12 +7,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
+WIDE = {"sinh": True, "cosh": True, "square": True, "i0": True, "tan": False, "reciprocal": False, "rsqrt": False}
+"""Functions whose slopes overflow in float16 before they are multiplied, and whether these read the operand."""
+
 
 class Slopes:
     """The functions, by name."""
 
     def __init__(self, library: Any) -> None:
         self.library = library
+
+    def __getattr__(self, name: str) -> Any:
+        """One of ``WIDE``: of float16 in float32."""
+        reads = WIDE[name]
+
+        def wide(x: Any) -> Any:
+            if x.dtype != self.library.float16:
+                return getattr(self.library, name)(x)
+            found = getattr(self.library, name)(x.float()).to(x.dtype)
+            return self._keeping(found, x) if reads else found
+
+        return wide
 
     def _keeping(self, found: Any, x: Any) -> Any:
         """What was found. Its backward reads x, as PyTorch's does: so it is an error if x is changed before."""
@@ -152,6 +167,11 @@ class Slopes:
         """Of a half type in float32, in which no square overflows."""
         wide = x.float() if x.dtype in (self.library.float16, self.library.bfloat16) else x
         return self.library.nn.functional.local_response_norm(wide, size).to(x.dtype)
+
+    def std(self, x: Any, *args: Any, **options: Any) -> Any:
+        """Of complex numbers in float64, in which no square overflows."""
+        found = (x.to(self.library.complex128) if x.is_complex() else x).std(*args, **options)
+        return found.to(x.real.dtype) if x.is_complex() else found
 
     def normalize(self, x: Any, dim: int) -> Any:
         """One number as a row of one: the root of its square is that of a sum, which may be infinite."""
