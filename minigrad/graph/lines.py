@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Self
 
 from minigrad.errors import IndexOutOfRange
-from minigrad.graph.function import Subgraph
+from minigrad.graph.function import LARGE, Subgraph
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.ops import Op
 
 Line = tuple[str, int]
 """A file and the number of a line in it."""
@@ -107,8 +108,20 @@ def remember(node: LazyBuffer, call: Call) -> None:
     >>> call_of(x)[0]
     ('net.py', 7)
     """
-    if node.srcs and getattr(node, "call", None) is None:
+    if (node.srcs or node.op == Op.FUNCTION) and getattr(node, "call", None) is None:
         node.call = call
+
+
+_CONSTANT = Subgraph("constant", [], [])
+
+
+def remember_constant(node: LazyBuffer) -> None:
+    """Note of a constant where it was made, if it is large, or for another device than the CPU: then it takes longer to
+    fill memory with it."""
+    if node.size >= LARGE or node.device != "CPU":
+        line = user_line()
+        if line is not None:
+            node.call = line, _CONSTANT
 
 
 recorders: list[Callable[[], None]] = []

@@ -15,7 +15,7 @@ from minigrad.dtype import DType, int64, promote
 from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import warn_user
+from minigrad.graph.lines import remember_constant, warn_user
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
@@ -260,7 +260,9 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
     for s in shape:
         if s < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {s}: {list(shape)}")
-    result = make(LazyBuffer.const(filled(value, dtype, shape), dtype, shape, device))
+    lazy = LazyBuffer.const(filled(value, dtype, shape), dtype, shape, device)
+    remember_constant(lazy)
+    result = make(lazy)
     return result.requires_grad_() if requires_grad else result
 
 

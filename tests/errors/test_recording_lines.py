@@ -291,6 +291,20 @@ def test_what_is_large_or_on_a_device_has_its_line_after_any_number_of_calls(
     assert lines_in(raised.value) == [line]
 
 
+@pytest.mark.parametrize("make", [
+    lambda: minigrad.zeros(300, 300), lambda: minigrad.full((300, 300), 2.0), lambda: minigrad.arange(90_000.0),
+    lambda: minigrad.eye(300), lambda: minigrad.linspace(0, 1, 90_000), lambda: minigrad.ones(300, 300).tril()])
+def test_no_room_for_what_was_created_names_the_line_that_did(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(nbytes: int) -> Buffer:
+        raise OutOfMemoryError(f"no room for {nbytes} bytes")
+
+    x, line = make(), make.__code__.co_firstlineno
+    monkeypatch.setattr(registry.get_device("CPU"), "allocate", refuse)
+    with pytest.raises(OutOfMemoryError) as raised:
+        x.tolist()
+    assert lines_in(raised.value) == [line]
+
+
 def test_no_room_on_the_numpy_device() -> None:
     x = minigrad.ones(1 << 20, 1, device="numpy")
     large = x + minigrad.ones(1, 1 << 30, device="numpy")
