@@ -52,4 +52,5 @@ class Record(tuple[Any, ...]):
 
     def replaced(self, **changes: Any) -> Self:
         """The same with other values of these fields."""
-        return type(self)(**{**dict(zip(self._fields, self, strict=True)), **changes})
+        kept = [changes.pop(name, value) for name, value in zip(self._fields, self, strict=True)]
+        return type(self)(*kept, **changes)

@@ -44,7 +44,6 @@ any case, ``own``: and what minigrad's own formula reads."""
 
 OWN_FORMULA = ("own",)
 PLACES = {"a": 0, "b": 1, "c": 2, "y": -1, "z": -2, "g": OWN}
-_FACTOR = re.compile(r"(~?)(\w+)")
 
 
 @cache
@@ -59,7 +58,7 @@ def _reads(rows: tuple[str, ...], operand: int) -> tuple[tuple[str, str], ...]:
         if product == "own" or product[-1] == "!":
             found.append((product.rstrip("!"), "!"))
             continue
-        factors = _FACTOR.findall(product)
+        factors = re.findall(r"(~?)(\w+)", product)
         found += [(mine, other) for (computed, mine), (_, other) in (factors, factors[::-1]) if not computed]
     return tuple(found)
 

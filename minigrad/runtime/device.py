@@ -16,10 +16,10 @@ from minigrad import lazily
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError, with_source
 from minigrad.records import Record
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.launches import Launches
 
 if TYPE_CHECKING:
     from minigrad.kernel.ir import Kernel
+    from minigrad.runtime.launches import Launches
     from minigrad.runtime.native import NativeProgram, Step
     from minigrad.target import Target
 
@@ -148,6 +148,8 @@ class Device:
 
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram | Launches:
         """What runs ``steps`` in order; see ``NativeProgram``. Unless the device has something better: launches."""
+        from minigrad.runtime.launches import Launches
+
         return Launches(self, steps)
 
 

@@ -6,7 +6,7 @@ Next: ``overrides.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache, wraps
+from functools import cache
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -56,6 +56,21 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
     if any([getattr(error, "obj", error) is value for value in _with_items((*given, *kwargs.values()))]):
         return no_overload(name, *given, **kwargs)
     return error
+
+
+def like(plain: Callable[..., Any]) -> Callable[[F], F]:
+    """A decorator: the function has the name and docstring of ``plain``, which it is wrapped around. As
+    ``functools.wraps``, in a third of the time, which an import takes 700 times: it leaves out the annotations, which
+    ``inspect.signature`` reads from ``plain``."""
+
+    def named(made: F) -> F:
+        made.__module__, made.__name__, made.__qualname__ = plain.__module__, plain.__name__, plain.__qualname__
+        made.__doc__ = plain.__doc__
+        made.__dict__.update(plain.__dict__)
+        made.__wrapped__ = plain  # type: ignore[attr-defined]
+        return made
+
+    return named
 
 
 def innermost(function: Callable[..., Any]) -> Any:
@@ -125,7 +140,7 @@ def by_name_beside(keyword: str) -> Callable[[F], F]:
     for it, which takes none by position."""
 
     def attach(made: F) -> F:
-        @wraps(made)
+        @like(made)
         def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
             if args and keyword in kwargs:
                 raise no_overload(made.__name__, *args, **kwargs)
@@ -147,7 +162,7 @@ def only_beside(needed: Collection[str], *keywords: str) -> Callable[[F], F]:
     """
 
     def attach(made: F) -> F:
-        @wraps(made)
+        @like(made)
         def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
             if kwargs and not args and not kwargs.keys().isdisjoint(keywords) and kwargs.keys().isdisjoint(needed):
                 raise no_overload(made.__name__, **kwargs)
@@ -184,7 +199,7 @@ def explained(function: F, of_method: bool = False) -> F:
     only True and False where it asks for them."""
     flags = True  # it may have some
 
-    @wraps(function)
+    @like(function)
     def tried(*args: Any, **kwargs: Any) -> Any:
         nonlocal flags
         if flags:

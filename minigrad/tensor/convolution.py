@@ -11,7 +11,6 @@ from typing import Any
 from minigrad.dtype import accumulator
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
 from minigrad.records import Record
 from minigrad.tensor.function import Function
@@ -63,6 +62,8 @@ def _convolution(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
 def _transposed(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
     """y[n, o, p*stride + k*dilation - padding] = bias[o] + sum over c and all such p, k of x[n, c, p] * w[c, o, k].
     ``out`` is the size of y."""
+    from minigrad.graph.windows import Overlap, overlapped
+
     at: Geometry
     *bias, at = rest
     wide = accumulator(x.dtype)
@@ -109,6 +110,8 @@ def _unfold(x: LazyBuffer, kernel: tuple[int, ...], at: Geometry) -> LazyBuffer:
 def _fold(x: LazyBuffer, kernel: tuple[int, ...], positions: tuple[int, ...], at: Geometry) -> LazyBuffer:
     """The adjoint of ``_unfold``: each element is the sum of its copies. ``positions`` counts windows, ``at.out`` is
     the size of the result."""
+    from minigrad.graph.windows import Overlap, overlapped
+
     n, dims = x.shape[0], len(kernel)
     channels = x.shape[1] // prod(kernel)
     wide = x.cast(accumulator(x.dtype)).reshape((n, channels, *kernel, *positions))

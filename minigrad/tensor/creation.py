@@ -16,7 +16,6 @@ from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import remember_constant, warn_user
-from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
@@ -174,6 +173,8 @@ def converted_array(array: np.ndarray, dtype: DType) -> np.ndarray:
     source = dtype_of_array(array.dtype)
     if source.kind != "f" or not dtype.is_int:
         return cast_array(array, dtype)
+    from minigrad.graph.reference import evaluate
+
     param = LazyBuffer(Op.PARAM, (), 0, array.shape, source, "NUMPY")
     return evaluate([converted(param, dtype)], lambda _: array)[0]
 

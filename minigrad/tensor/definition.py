@@ -7,13 +7,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from minigrad.autograd.mode import enable_grad, mode, no_grad
 from minigrad.autograd.protocol import Front
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, explained, innermost
+from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, explained, innermost, like
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_overlap
 from minigrad.tensor.history import unseen_by_tape
@@ -56,7 +55,7 @@ def numpy_names(made: F) -> F:
     if not names:
         return made
 
-    @wraps(made)
+    @like(made)
     def accepting(*args: Any, **kwargs: Any) -> Any:
         if kwargs and not theirs.isdisjoint(kwargs):
             kwargs = {names.get(name, name): value for name, value in kwargs.items()}
@@ -70,7 +69,7 @@ def also(**names: str) -> Callable[[F], F]:
     """A decorator: the function takes some of its arguments by other names, too, as PyTorch's overloads call them."""
 
     def attach(made: F) -> F:
-        @wraps(made)
+        @like(made)
         def renamed(*args: Any, **kwargs: Any) -> Any:
             if kwargs and not names.keys().isdisjoint(kwargs):
                 kwargs = {names.get(name, name): value for name, value in kwargs.items()}
@@ -168,7 +167,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
         made = real_gradients(numpy_names(made)) if real else numpy_names(made)
         flags = True  # it may have some
 
-        @wraps(made)
+        @like(made)
         def function(*args: Any, **kwargs: Any) -> Any:
             nonlocal flags
             if armed:
@@ -196,7 +195,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
             return ask(public, found, args, kwargs)
 
         function.__qualname__ = name
-        function.__wrapped__ = Shown(made, out=out)  # type: ignore[assignment]
+        function.__wrapped__ = Shown(made, out=out)  # type: ignore[attr-defined]
         public = function if keywords is None else _renamed(function, keywords)
         public = public if out is None else _with_out_at(out, public)
         for spelling in names:
@@ -210,7 +209,7 @@ def real_gradients(plain: F) -> F:
     """The method, whose complex results PyTorch does not differentiate: ``RuntimeError`` if one requires a gradient.
     Its in-place twin, of the method as it was (``unchecked``), refuses none."""
 
-    @wraps(plain)
+    @like(plain)
     def real(*args: Any, **kwargs: Any) -> Any:
         result = plain(*args, **kwargs)
         for part in result if isinstance(result, tuple) else (result,):
@@ -224,7 +223,7 @@ def real_gradients(plain: F) -> F:
 def _with_out_at(place: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which takes ``out`` at this place, too."""
 
-    @wraps(function)
+    @like(function)
     def placed(*args: Any, **kwargs: Any) -> Any:
         if len(args) > place and "out" not in kwargs:
             kwargs["out"] = args[place]
@@ -237,7 +236,7 @@ def _with_out_at(place: int, function: Callable[..., Any]) -> Callable[..., Any]
 def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Callable[..., Any]:
     """The function, whose arguments have other names, too."""
 
-    @wraps(function)
+    @like(function)
     def renamed(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **{keywords.get(key, key): value for key, value in kwargs.items()})
 
@@ -266,7 +265,7 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     entirely, flags = OVERLAP.setdefault(plain.__name__, False), True  # it may have flags
     plain = getattr(plain, "unchecked", plain)
 
-    @wraps(plain)
+    @like(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         nonlocal flags
         if flags:
@@ -290,7 +289,7 @@ def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Calla
     the history stays what it was."""
     changed = in_place(plain)
 
-    @wraps(plain)
+    @like(plain)
     def untracked(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         with no_grad():
             return changed(self, *args, **kwargs)
@@ -301,7 +300,7 @@ def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Calla
 def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
     """The in-place twin of a method that gives a view: self turns into that view of what it was."""
 
-    @wraps(plain)
+    @like(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_in_place(self)
         edge = None if mode.enabled else self._source()
@@ -321,7 +320,7 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
 def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
     """The augmented form of an operator: ``__iadd__`` of ``__add__``."""
 
-    @wraps(operator)
+    @like(operator)
     def changed(self: Tensor, other: Any) -> Any:
         with record_lock:
             check_in_place(self)

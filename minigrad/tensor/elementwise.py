@@ -5,7 +5,6 @@ Next: ``functions.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.keeps import OWN
@@ -13,7 +12,7 @@ from minigrad.autograd.node import kind
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.arguments import no_overload
+from minigrad.tensor.arguments import like, no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
@@ -75,7 +74,7 @@ def _abs_in_place(plain: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
     """The in-place twin of ``abs``: not of complex numbers, whose absolute values are real."""
     changed = in_place(plain)
 
-    @wraps(plain)
+    @like(plain)
     def of_reals(self: Tensor) -> Tensor:
         if self.dtype.kind == "c":
             raise RuntimeError("In-place abs is not supported for complex tensors.")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64
@@ -14,6 +13,7 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lazily import importing
 from minigrad.ops import Op
+from minigrad.tensor.arguments import like
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.body import ForComplex
 from minigrad.tensor.definition import as_twin, both, in_place
@@ -321,7 +321,7 @@ def _running_in_place(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The in-place twin of a running sum or product: it is computed in self's dtype, that of integers too."""
     changed = in_place(plain)
 
-    @wraps(plain)
+    @like(plain)
     def in_own_dtype(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         if dtype is not None and dtype is not self.dtype:
             raise RuntimeError(f"Bad in-place call: input tensor dtype {c_name(self.dtype)} and output tensor dtype "

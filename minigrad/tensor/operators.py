@@ -5,13 +5,13 @@ Next: ``elementwise.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.keeps import KEEPS, OWN, Keeps
 from minigrad.dtype import DType, accumulator, bool_, float32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.arguments import like
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.elements import known
@@ -360,7 +360,7 @@ def with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None
     """Let the first operand of the function be a number, too: ``minigrad.pow(2, x)``."""
     plain = FUNCTIONS[name]
 
-    @wraps(plain)
+    @like(plain)
     def either(input: Any, *args: Any, **kwargs: Any) -> Tensor:
         if is_number(input) and len(args) == 1 and isinstance(args[0], AnyTensor):
             return operator(input, args[0])

@@ -10,12 +10,11 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from minigrad.tensor import aliases, base
-from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags
+from minigrad.tensor.arguments import UNEXPECTED, blamed, check_flags, like
 from minigrad.tensor.promotion import check_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -267,7 +266,7 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
     ``into(out, plain, args, kwargs)`` calls it and stores the result."""
     flags = True  # it may have some
 
-    @wraps(plain)
+    @like(plain)
     def function(*args: Any, **kwargs: Any) -> Any:
         nonlocal flags
         if armed:
@@ -295,7 +294,7 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
 def checking(plain: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which asks first."""
 
-    @wraps(plain)
+    @like(plain)
     def function(*args: Any, **kwargs: Any) -> Any:
         if not state.off:
             found = asked(args, kwargs)
@@ -310,7 +309,7 @@ def _checking_operator(plain: Callable[..., Any], name: str) -> Callable[..., An
     """The operator, which asks first; where nobody has an answer it gives NotImplemented."""
     shown = OPERATORS.get(name, name)
 
-    @wraps(plain)
+    @like(plain)
     def operator(self: Any, *others: Any) -> Any:
         if not state.off:
             found = asked((self, *others), {})

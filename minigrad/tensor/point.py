@@ -14,7 +14,6 @@ from minigrad.dtype import DType
 from minigrad.engine import by_host, leaf_from_numpy, run_again, to_numpy
 from minigrad.errors import IndexOutOfRange, OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.tensor.base import apart_of, made
 from minigrad.tensor.changes import is_filled
@@ -147,6 +146,8 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
     if not _is_there(value):  # what strides do not show
+        from minigrad.graph.reference import evaluate
+
         array, = evaluate([value], to_numpy)
         value = leaf_from_numpy(array, value.dtype, value.device)
     trace.values[slot] = value
@@ -179,6 +180,8 @@ def is_by_host(trace: Trace, slot: int) -> bool:
 
 def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
     """What the HOST function gives, if it has one result and what it reads is in memory, or a number."""
+    from minigrad.graph.reference import evaluate
+
     entry = trace.entry_of(slot)
     node = _output(entry, slot)
     arrays: list[np.ndarray] = []

@@ -25,7 +25,6 @@ from minigrad.tensor.definition import both, function
 from minigrad.tensor.elements import concrete, known
 from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
-from minigrad.tensor.in_rows import InRows, Whole
 from minigrad.tensor.movement import shape_argument, size_argument
 from minigrad.tensor.operands import broadcast_shapes, not_for_complex, whole_number
 from minigrad.tensor.outputs import into
@@ -56,9 +55,13 @@ def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) ->
     """A leaf with the numbers that ``draw`` takes from the generator; a jitted function draws anew at each call."""
 
     def leaf(rows: tuple[int, ...]) -> LazyBuffer:
-        source = _source(generator)
+        source: Any = _source(generator)
+        if rows:
+            from minigrad.tensor.in_rows import InRows
+
+            source = InRows(source, rows)
         with in_host_memory():
-            array = draw(InRows(source, rows) if rows else source)
+            array = draw(source)
             return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
 
     return _drawn(leaf)
@@ -365,6 +368,8 @@ def weights(x: Tensor, what: str) -> np.ndarray:
     if getattr(level, "randomness", "") == "same":
         raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input. Please file "
                            "an issue with functorch")
+    from minigrad.tensor.in_rows import Whole
+
     return level.array(x._read()).view(Whole)
 
 
