@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.tensor import Tensor, from_dlpack
-from minigrad.tensor.dlpack import DLDeviceType
+from minigrad.tensor.capsules import DLDeviceType
 
 __all__ = ["DLDeviceType", "from_dlpack", "to_dlpack"]
 

@@ -79,6 +79,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
     "minigrad.tensor.convolution": ("minigrad.graph.windows",),
     "minigrad.tensor.creation": ("minigrad.graph.reference",),
+    "minigrad.tensor.dlpack": ("minigrad.tensor.capsules",),
     "minigrad.tensor.duals": ("minigrad.grad.jvp",),
     "minigrad.tensor.exponential": ("minigrad.grad", "minigrad.tensor.lapack"),
     "minigrad.tensor.generator": ("minigrad.tensor.shuffle",),

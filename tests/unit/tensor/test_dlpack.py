@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.tensor import dlpack as room
+from minigrad.tensor import capsules as room
 from minigrad.utils.dlpack import DLDeviceType, to_dlpack
 
 ROOT = Path(__file__).resolve().parents[3]
