@@ -18,6 +18,7 @@ from minigrad.autograd.watching import Kept, Watching
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import Call, user_stack, warn_user
+from minigrad.lazily import importing
 from minigrad.runtime.locks import users_code
 
 if TYPE_CHECKING:
@@ -309,7 +310,8 @@ class Node(Watching):
 @cache
 def _gradients() -> ModuleType:
     """The tables of gradients, loaded when the first is asked for."""
-    from minigrad import grad
+    with importing():
+        from minigrad import grad
 
     return grad
 

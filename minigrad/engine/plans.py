@@ -195,7 +195,8 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
 @cache
 def _stored() -> ModuleType:
     """Plans on disk, and what runs plans, loaded when the first graph is."""
-    from minigrad.engine import stored
+    with importing():
+        from minigrad.engine import stored
 
     return stored
 

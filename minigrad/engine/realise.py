@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import config
+from minigrad import config, lazily
 from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, records
 from minigrad.engine.plans import PlanCache
@@ -23,7 +23,7 @@ from minigrad.errors import CompileError, IndexOutOfRange, LaunchError, OutOfMem
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.lines import call_of, calls_of, name_lines, with_lines
-from minigrad.lazily import importing, module
+from minigrad.lazily import importing
 from minigrad.ops import Op
 from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
@@ -337,7 +337,7 @@ def _run_reference(pending: Pending) -> None:
     tell = partial(_told, results, made) if records else None
     try:
         with in_host_memory():
-            arrays = module("minigrad.graph.reference").evaluate(pending.results, to_numpy, tell)
+            arrays = lazily.module("minigrad.graph.reference").evaluate(pending.results, to_numpy, tell)
     except OutOfMemoryError as error:
         _faults().place(error, pending)
         raise

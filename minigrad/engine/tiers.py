@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TypeVar
 
-from minigrad import config
+from minigrad import config, lazily
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
@@ -96,8 +96,6 @@ def cost_of(order: Sequence[LazyBuffer], bodies: dict[int, Cost] | None = None) 
     >>> cost_of([a, a.unary("NEG")])
     Cost(nodes=1, elements=3, products=0, windowed=0, grown=0, new=1, kernels=0)
     """
-    from minigrad.schedule.limits import has_grown
-
     nodes = elements = products = windowed = grown = new = kernels = 0
     bodies = {} if bodies is None else bodies
     unsummed: dict[LazyBuffer, int] = {}
@@ -129,7 +127,7 @@ def cost_of(order: Sequence[LazyBuffer], bodies: dict[int, Cost] | None = None) 
                 n = unsummed.pop(source)
                 elements -= n
                 products += n
-                if has_grown(node):
+                if lazily.module("minigrad.schedule.limits").has_grown(node):
                     grown = max(grown, prod(node.shape))
             elif op in REDUCE_OPS:
                 elements += prod(source.shape) * (1 if _is_by_rows(source.shape, node.arg) else 2)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from minigrad import lazily
 from minigrad.dtype import accumulator
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
@@ -62,8 +63,7 @@ def _convolution(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
 def _transposed(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
     """y[n, o, p*stride + k*dilation - padding] = bias[o] + sum over c and all such p, k of x[n, c, p] * w[c, o, k].
     ``out`` is the size of y."""
-    from minigrad.graph.windows import Overlap, overlapped
-
+    windows = lazily.module("minigrad.graph.windows")
     at: Geometry
     *bias, at = rest
     wide = accumulator(x.dtype)
@@ -73,8 +73,9 @@ def _transposed(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
     space = (n, at.groups, channels // at.groups, filters, *size, *kernel)
     a = x.cast(wide).reshape((n, at.groups, channels // at.groups, 1, *size, *[1] * dims)).expand(space)
     b = w.cast(wide).reshape((1, at.groups, channels // at.groups, filters, *[1] * dims, *kernel)).expand(space)
-    product, places = overlapped(a.binary(Op.MUL, b), [
-        Overlap(4 + i, 4 + dims + i, at.stride[i], at.dilation[i], at.padding[i][0], at.out[i]) for i in range(dims)])
+    product, places = windows.overlapped(a.binary(Op.MUL, b), [
+        windows.Overlap(4 + i, 4 + dims + i, at.stride[i], at.dilation[i], at.padding[i][0], at.out[i])
+        for i in range(dims)])
     y = product.reduce(Op.SUM, (2, *places))
     y = y.reshape((n, at.groups * filters, *y.shape[4:4 + dims]))
     y = y.shrink(((0, n), (0, at.groups * filters), *[(0, s) for s in at.out]))
@@ -110,13 +111,13 @@ def _unfold(x: LazyBuffer, kernel: tuple[int, ...], at: Geometry) -> LazyBuffer:
 def _fold(x: LazyBuffer, kernel: tuple[int, ...], positions: tuple[int, ...], at: Geometry) -> LazyBuffer:
     """The adjoint of ``_unfold``: each element is the sum of its copies. ``positions`` counts windows, ``at.out`` is
     the size of the result."""
-    from minigrad.graph.windows import Overlap, overlapped
-
+    windows = lazily.module("minigrad.graph.windows")
     n, dims = x.shape[0], len(kernel)
     channels = x.shape[1] // prod(kernel)
     wide = x.cast(accumulator(x.dtype)).reshape((n, channels, *kernel, *positions))
-    shares, places = overlapped(wide, [
-        Overlap(2 + dims + i, 2 + i, at.stride[i], at.dilation[i], at.padding[i][0], at.out[i]) for i in range(dims)])
+    shares, places = windows.overlapped(wide, [
+        windows.Overlap(2 + dims + i, 2 + i, at.stride[i], at.dilation[i], at.padding[i][0], at.out[i])
+        for i in range(dims)])
     y = shares.reduce(Op.SUM, places)
     y = y.reshape((n, channels, *y.shape[2 + dims:]))
     return y.shrink(((0, n), (0, channels), *[(0, s) for s in at.out])).cast(x.dtype)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.dtype import DType, int64, promote
 from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
@@ -173,10 +174,8 @@ def converted_array(array: np.ndarray, dtype: DType) -> np.ndarray:
     source = dtype_of_array(array.dtype)
     if source.kind != "f" or not dtype.is_int:
         return cast_array(array, dtype)
-    from minigrad.graph.reference import evaluate
-
     param = LazyBuffer(Op.PARAM, (), 0, array.shape, source, "NUMPY")
-    return evaluate([converted(param, dtype)], lambda _: array)[0]
+    return lazily.module("minigrad.graph.reference").evaluate([converted(param, dtype)], lambda _: array)[0]
 
 
 @function("tensor")

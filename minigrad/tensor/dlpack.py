@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minigrad import lazily
 from minigrad.tensor.definition import function
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     >>> t
     tensor([5., 0.])
     """
-    from minigrad.tensor.capsules import shared
-
-    return shared(ext_tensor, device, copy)
+    return lazily.module("minigrad.tensor.capsules").shared(ext_tensor, device, copy)
 
 
 class DLPack:
@@ -46,9 +45,7 @@ class DLPack:
         >>> tuple(map(int, minigrad.ones(2).__dlpack_device__()))
         (1, 0)
         """
-        from minigrad.tensor.capsules import kind_of
-
-        return kind_of(self._storage.lazy.device)
+        return lazily.module("minigrad.tensor.capsules").kind_of(self._storage.lazy.device)
 
     def __dlpack__(self: Tensor, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
                    dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
@@ -64,6 +61,4 @@ class DLPack:
         >>> t
         tensor([5., 0.])
         """
-        from minigrad.tensor.capsules import exported
-
-        return exported(self, stream, max_version, dl_device, copy)
+        return lazily.module("minigrad.tensor.capsules").exported(self, stream, max_version, dl_device, copy)

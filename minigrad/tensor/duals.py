@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from minigrad import lazily
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, Refusing
 from minigrad.autograd.protocol import Front
@@ -141,8 +142,6 @@ def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Seque
              results: Sequence[Tensor]) -> None:
     """Give the results of a call their tangents, at all levels, the outermost first: those inside may read them.
     ``NotImplementedError`` for an op that PyTorch does not differentiate, as in backward."""
-    from minigrad.grad.jvp import forward_of
-
     every = mode.duals
     known: list[dict[int, Any]] = [tangents(t) for t in tensors]
     for i, n in enumerate(every):
@@ -151,7 +150,7 @@ def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Seque
             continue
         if issubclass(kind, Refusing) and True in body.flows:
             raise NotImplementedError(f"Trying to use forward AD with aten::{body.name} that does not support it.")
-        forward = forward_of(body, tuple([g is not None for g in given]))
+        forward = lazily.module("minigrad.grad.jvp").forward_of(body, tuple([g is not None for g in given]))
         if forward.body is None:
             continue
         values = (*tensors, *results)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigrad import lazily
 from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
@@ -160,10 +161,8 @@ def _cumprod_gradient(inputs: Values, outputs: Values, grads: Values, op: str, a
     x, g = inputs[0], grads[0]
     if not x.shape:
         return (g.cast(x.dtype),)
-    from minigrad.grad import vjp
-    from minigrad.grad.products import running_product_gradient
-
-    return (running_product_gradient(vjp, converted(x, dtype), outputs[0], g, axis).cast(x.dtype),)
+    grad, products = lazily.module("minigrad.grad"), lazily.module("minigrad.grad.products")
+    return (products.running_product_gradient(grad.vjp, converted(x, dtype), outputs[0], g, axis).cast(x.dtype),)
 
 
 _CUMSUM = Function("cumsum", _scanned, "CumsumBackward0")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.dtype import DType, bool_, float32, float64, from_numpy, int64
 from minigrad.tensor.normals import box_muller, fused
 from minigrad.tensor.promotion import type_name
@@ -192,10 +193,9 @@ class Generator(Twister):
             raise RuntimeError(f"n must be non-negative, got {n}")
         if n >= _RANDPERM_LIMIT:
             raise ValueError(f"randperm takes n below {_RANDPERM_LIMIT}, got {n}")
-        from minigrad.tensor.shuffle import shuffled  # it knows the compiler
-
         steps = np.arange(max(n - 1, 0), dtype=np.uint32)
-        return shuffled(n, steps + self._words(len(steps)) % (np.uint32(n) - steps))
+        partners = steps + self._words(len(steps)) % (np.uint32(n) - steps)
+        return lazily.module("minigrad.tensor.shuffle").shuffled(n, partners)
 
     @locked
     def bernoulli(self, shape: Shape, p: float | np.ndarray = 0.5) -> np.ndarray:

@@ -10,6 +10,7 @@ from weakref import ref
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.dtype import DType
 from minigrad.engine import by_host, leaf_from_numpy, run_again, to_numpy
 from minigrad.errors import IndexOutOfRange, OutOfMemoryError
@@ -146,9 +147,7 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
     if not _is_there(value):  # what strides do not show
-        from minigrad.graph.reference import evaluate
-
-        array, = evaluate([value], to_numpy)
+        array, = lazily.module("minigrad.graph.reference").evaluate([value], to_numpy)
         value = leaf_from_numpy(array, value.dtype, value.device)
     trace.values[slot] = value
     return value
@@ -180,8 +179,6 @@ def is_by_host(trace: Trace, slot: int) -> bool:
 
 def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
     """What the HOST function gives, if it has one result and what it reads is in memory, or a number."""
-    from minigrad.graph.reference import evaluate
-
     entry = trace.entry_of(slot)
     node = _output(entry, slot)
     arrays: list[np.ndarray] = []
@@ -191,7 +188,7 @@ def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
         value = _operand(trace, entry.operands[source.arg])
         if value is None:
             return None
-        arrays += evaluate([value], to_numpy)
+        arrays += lazily.module("minigrad.graph.reference").evaluate([value], to_numpy)
     if len(node.arg) > 2:
         return None
     trace.values[slot] = value = by_host(node, arrays, entry)[0]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from minigrad import lazily
 from minigrad.autograd.backward import run as run_backward
 from minigrad.autograd.backward import run_grad
 from minigrad.autograd.protocol import Front
@@ -48,9 +49,7 @@ def _find(trace: Trace, place: Any) -> Point | None:
                 return None
             point.runs += 1
             if point.runs == ENOUGH_RUNS and place[0] in ("backward", "value"):
-                from minigrad.tensor.again import written_again  # few programs come to either
-
-                point.again = written_again(point, place, trace)
+                point.again = lazily.module("minigrad.tensor.again").written_again(point, place, trace)
             return point
     return None
 
@@ -271,9 +270,7 @@ def _replayed(trace: Trace, point: Point, place: str, alive: Sequence[int]) -> N
 
 def _quicken() -> None:
     """The compiled ``follow`` is loaded when a program first repeats itself."""
-    from minigrad.tensor.quick import quicken
-
-    quicken()
+    lazily.module("minigrad.tensor.quick").quicken()
 
 
 # --- step()

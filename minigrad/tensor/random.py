@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import config
+from minigrad import config, lazily
 from minigrad.dtype import DType, bool_, int64, uint8, uint32, uint64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
@@ -57,9 +57,7 @@ def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) ->
     def leaf(rows: tuple[int, ...]) -> LazyBuffer:
         source: Any = _source(generator)
         if rows:
-            from minigrad.tensor.in_rows import InRows
-
-            source = InRows(source, rows)
+            source = lazily.module("minigrad.tensor.in_rows").InRows(source, rows)
         with in_host_memory():
             array = draw(source)
             return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
@@ -368,9 +366,7 @@ def weights(x: Tensor, what: str) -> np.ndarray:
     if getattr(level, "randomness", "") == "same":
         raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input. Please file "
                            "an issue with functorch")
-    from minigrad.tensor.in_rows import Whole
-
-    return level.array(x._read()).view(Whole)
+    return level.array(x._read()).view(lazily.module("minigrad.tensor.in_rows").Whole)
 
 
 def slopes(x: Tensor, lower: float, upper: float) -> Tensor:

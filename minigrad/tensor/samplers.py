@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minigrad import lazily
 from minigrad.tensor.definition import function
 from minigrad.tensor.elements import concrete
 from minigrad.tensor.generator import Generator
@@ -28,9 +29,7 @@ def standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
     >>> standard_gamma(minigrad.tensor([1e8])).shape
     minigrad.Size([1])
     """
-    from minigrad.tensor.gamma import StandardGamma  # with autograd.Function, which few programs need
-
-    return StandardGamma.apply(input, generator)
+    return lazily.module("minigrad.tensor.gamma").StandardGamma.apply(input, generator)
 
 
 @function("poisson")
