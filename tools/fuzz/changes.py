@@ -130,7 +130,7 @@ VIEWED = re.compile(r"= (?:L\.nn\.functional\.(?:max_pool1d|avg_pool1d|linear)\(
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 BY_SLOPES = re.compile(r"(= |lambda t: \(?)L\.(?:special\.|nn\.functional\.)?"
                        r"(digamma|lgamma|log_ndtr|sinc|mish|gelu|logit|copysign|atan2|hypot|xlog1py|angle|sgn"
-                       r"|cosine_similarity|conv1d|pow|normalize|local_response_norm|" + "|".join(WIDE) + r")\(")
+                       r"|cosine_similarity|conv1d|pow|normalize|local_response_norm|renorm|" + "|".join(WIDE) + r")\(")
 WITH_GRAPH = re.compile(r"= L\.autograd\.grad\((.*), create_graph=True, allow_unused=True\)\[0\]$")
 SPREAD = re.compile(r"= (v\d+)\.std\((.*)\)$")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")

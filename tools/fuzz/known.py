@@ -439,11 +439,11 @@ KNOWN: tuple[Known, ...] = (
           "digamma(), which have half of their digits, and of which polygamma(2, x) has the poles, of log_ndtr() far "
           "below 0, which have none, of logit() at -0.0, of float16, which overflow before they are multiplied, and "
           "of atan2(), hypot() and xlog1py() of two types; in slopes of slopes, which are NaN at 0 of sinc(), "
-          "copysign(), angle(), sgn() and cosine_similarity(), and far above it of mish(); in sinc() of floats whose "
-          "product with pi is infinite, digamma() near its poles, gelu() far below 0 and slopes of bfloat16 "
-          "convolutions with NaN; the gradients that autograd.grad gives without a graph, from those with one; and "
-          "the derivatives that torch.func gives, in forward mode and in rows, from those that autograd.grad gives: "
-          "ours are one or the other, or quotients of differences.",
+          "copysign(), angle(), sgn() and cosine_similarity(), of NaN in renorm(), and far above it of mish(); in "
+          "sinc() of floats whose product with pi is infinite, digamma() near its poles, gelu() far below 0 and "
+          "slopes of bfloat16 convolutions with NaN; the gradients that autograd.grad gives without a graph, from "
+          "those with one; and the derivatives that torch.func gives, in forward mode and in rows, from those that "
+          "autograd.grad gives: ours are one or the other, or quotients of differences.",
           lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
           OTHER_KERNELS, OTHER_SLOPES),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "

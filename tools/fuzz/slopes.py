@@ -178,6 +178,13 @@ class Slopes:
         found = self.library.nn.functional.normalize(x if x.ndim else x[None], dim=dim)
         return found.reshape(x.shape)
 
+    def renorm(self, x: Any, p: float, dim: int, maxnorm: float) -> Any:
+        """Rows with NaN stay as they are: they are not longer than allowed."""
+        library = self.library
+        axes = [i for i in range(x.ndim) if i != dim % x.ndim]
+        plain = x.isnan().sum(axes, keepdim=True) > 0
+        return library.where(plain, x, library.renorm(x.masked_fill(plain, 0), p, dim, maxnorm))
+
     def pow(self, x: Any, exponent: Any) -> Any:
         """By a number that is rounded to float32 first: which are odd depends on that."""
         library = self.library
