@@ -17,7 +17,7 @@ from minigrad.tensor.inplace import check_expands
 from minigrad.tensor.linalg import product
 from minigrad.tensor.operands import fit, in_parts, of_parts, one_device, require_tensor, result_dtype
 from minigrad.tensor.operators import is_one
-from minigrad.tensor.promotion import c_name, can_cast, number, type_name, with_number
+from minigrad.tensor.promotion import c_name, can_cast, number, stored, type_name, with_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -69,6 +69,7 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
         if name != "addmv" and name != "addr":
             beta = _scale_alone(name, a, shape, beta)
     static, numbers, wide = [], [], accumulator(dtype)
+    scaling = dtype if dtype.kind in "iu" else wide  # what PyTorch's kernels take factors of matrices as
     for which, factor in (("beta", beta), ("alpha", alpha)):
         factor = factor.item() if isinstance(factor, AnyTensor) else factor
         if name == "addr":
@@ -78,6 +79,7 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
         elif is_one(factor):
             static.append("1")
         else:
+            stored(factor, dtype if name in ("addmv", "addr") else scaling)  # it must fit
             static.append("number")
             numbers += in_parts(number(factor, wide), wide)
     return _OPS[name]((input, a, b), (name, dtype, *static), numbers)
@@ -101,8 +103,9 @@ def _scale_alone(name: str, a: Tensor, shape: Shape, beta: Any) -> Any:
 
 
 def _check_factor(which: str, factor: Any, dtype: DType) -> None:
-    """``RuntimeError`` for a float that scales integers or bools, and for a bool that scales numbers."""
-    if isinstance(factor, float) and dtype.kind not in "fc":
+    """``RuntimeError`` for a float, or a complex number, that scales integers or bools, and for a bool that scales
+    numbers."""
+    if isinstance(factor, float | complex) and dtype.kind not in "fc":
         raise RuntimeError(f"For integral input tensors, argument {which} must not be a floating point number.")
     if isinstance(factor, bool) and dtype is not bool_:
         raise RuntimeError(f"Boolean {which} only supported for Boolean results.")

@@ -13,6 +13,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.arguments import like
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.changes import is_filled
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.elements import known
 from minigrad.tensor.function import Function, refusing
@@ -245,7 +246,8 @@ def _check_divisor(a: Any, b: Any) -> None:
         if first in "fc" or b.dtype.kind in "fc" or first == b.dtype.kind == "b":
             return
         array = known(b, True)
-        if array is not None and not array.all():
+        if (array is not None and not array.all()) or (
+                is_filled(b) and (whole := b._whole()).op == Op.CONST and whole.arg == 0 and 0 not in b._shape()):
             raise RuntimeError("ZeroDivisionError")
     elif is_number(b) and b == 0 and not isinstance(b, float) and a.dtype.kind in "iub":
         raise RuntimeError("ZeroDivisionError")
@@ -309,7 +311,7 @@ def with_alpha(op: str, a: Tensor, b: Any, alpha: Any) -> Any:
     dtype = result_dtype((a, b))
     if isinstance(alpha, bool) and dtype is not bool_:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if isinstance(alpha, float) and dtype.kind not in "fc":
+    if isinstance(alpha, float | complex) and dtype.kind not in "fc":
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if isinstance(alpha, complex) and dtype.kind != "c":
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")

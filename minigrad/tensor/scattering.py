@@ -237,7 +237,7 @@ def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> Non
 
 
 def _times(source: Tensor, alpha: Any, dtype: DType) -> Tensor:
-    alpha = number(alpha, dtype)
+    alpha = stored(alpha, dtype)
     return source if alpha == 1 else source & alpha if dtype is bool_ else source * alpha
 
 

@@ -257,6 +257,32 @@ def test_division_by_zero_and_of_bools():
                 for m, a in zip(LIBRARIES, both([True, True], "bool"), strict=True)])
 
 
+@pytest.mark.parametrize("name", sorted(DIVIDES))
+def test_division_by_zeros_that_nobody_has_computed(name):
+    for made in (lambda m: m.zeros(3, dtype=m.int32), lambda m: m.zeros(3, dtype=m.int32)[:1].expand(3),
+                 lambda m: m.full((3,), 0), lambda m: m.ones(3, dtype=m.int32).zero_(), lambda m: m.zeros(3),
+                 lambda m: m.zeros(3, dtype=m.int32)[:0], lambda m: m.zeros(0, dtype=m.int32),
+                 lambda m: m.full((3,), 2), lambda m: m.zeros(3, dtype=m.bool)):
+        agree(*[outcome(lambda m=m, made=made: ROWS[name](m, m.ones(1, dtype=m.int32), made(m))) for m in LIBRARIES])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "int8"])
+def test_factors_that_do_not_fit(dtype):
+    """addmm() and those of stacks take them as float32 for half types, the others as elements."""
+    rows = {"addmm": (2, 2, 2), "addmv": (1, 2, 1), "addr": (2, 1, 1), "baddbmm": (3, 3, 3), "addbmm": (2, 3, 3),
+            "add": (2, 2), "sub": (2, 2)}
+    for value in (1e300, -1e39, 1e5, 300, -2.5, True, 1j, float("inf")):
+        for name, dims in rows.items():
+            for factor in ("alpha", "beta") if len(dims) == 3 else ("alpha",):
+                def call(m, name=name, dims=dims, factor=factor, value=value):
+                    given = [m.ones((1, 2, 2)[3 - n:], dtype=getattr(m, dtype)) for n in dims]
+                    return getattr(m, name)(*given, **{factor: value})
+
+                agree(*[outcome(lambda m=m, call=call: call(m)) for m in LIBRARIES])
+        agree(*[outcome(lambda m=m, v=value: m.ones(2, dtype=getattr(m, dtype)).index_add(
+            0, m.tensor([0]), m.ones(1, dtype=getattr(m, dtype)), alpha=v)) for m in LIBRARIES])
+
+
 def test_matrices_and_a_sum_in_every_dtype():
     shapes = {"addmm": ((2, 2), (2, 3), (3, 2)), "addmv": ((2,), (2, 3), (3,)), "addr": ((2, 3), (2,), (3,)),
               "baddbmm": ((2, 2, 2), (2, 2, 3), (2, 3, 2)), "addbmm": ((2, 2), (2, 2, 3), (2, 3, 2))}
