@@ -297,6 +297,11 @@ def test_keys(written: Path) -> None:
     dark = f"{press('d')}; document.body.id = 'all'; document.body.dataset.theme = "
     dark += "document.documentElement.dataset.theme"
     assert 'data-theme="dark"' in shown(written, dark, "#all").partition(">")[0]
+    whole, close = shown(written, press("0"), "#range"), shown(written, press("0", *"++++"), "#range")
+    assert ">0 to " in whole and ">0 to " not in close and whole != close
+    assert shown(written, press("0", *"++++", "ArrowRight"), "#range") not in (whole, close)
+    assert shown(written, press("0", *"++++", "0"), "#range") == whole
+    assert len(re.findall(r'class="tick"', shown(written, "document.body.id = 'all'", "#all"))) >= 3
 
 
 def test_a_thousand_kernels(tmp_path: Path) -> None:
