@@ -96,7 +96,7 @@ def resume() -> None:
 SHOWN = {
     "explain.png": ("char_gpt.py", "1280,1500", """
         [...document.querySelectorAll('#list tbody tr')].find(r => r.textContent.includes('gelu_backward')).click();
-        await later(); scrollTo(0, 0)"""),
+        await later(); document.querySelector('#detail .where').click(); await later(); scrollTo(0, 0)"""),
     "explain_graph.png": ("xor.py", "1280,940", """
         for (const section of document.querySelectorAll('section:not(#detail)')) section.hidden = true;
         document.querySelector('#planlist tbody tr').click();
