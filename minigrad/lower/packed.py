@@ -1,6 +1,6 @@
 """Stage: lower, strategy ``contraction``. In: a block of an operand. Out: loops that copy it to scratch, and where its
 elements are then.
-Next: ``tile.py``."""
+Next: ``ahead.py``."""
 
 from __future__ import annotations
 

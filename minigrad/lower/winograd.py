@@ -11,11 +11,12 @@ from functools import partial
 from minigrad.dtype import float32, int64
 from minigrad.graph.lazy import contiguous_strides
 from minigrad.kernel.ir import Alloc, Array, Const, Index, LetIndex, Load, Local, Statement, Value
+from minigrad.lower.ahead import fetches
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.contraction import find_tiling
 from minigrad.lower.map import map_stage
-from minigrad.lower.nest import Lowering, bind_axes, dealt, loop, loops, when
+from minigrad.lower.nest import Lowering, bind_axes, dealt, loop, loops, unflatten, when
 from minigrad.lower.packed import dot
 from minigrad.lower.reductions import Domain, simplify_axes
 from minigrad.lower.steps import Space, Steps
@@ -86,6 +87,7 @@ class _Writer:
         self.v = self._planes("v", c.deep * self.pitch, line)
         self.m = self._planes("m", sizes.strip * self.pitch, line)
         self.results = self._scratch("y", OUT * OUT * self.tiles)
+        self.place = self.names.axis("x", SIDE * SIDE)
         # of a panel: a block of filters, the first image and the first row of tiles
         self.block = self.names.axis("q", -(-c.filters.size // sizes.filters))
         self.image = self.names.axis("n", -(-c.image.size // sizes.images))
@@ -114,8 +116,8 @@ class _Writer:
         total = c.panels(sizes)
         panel, group = self.names.axis("p", total), self.names.axis("g", -(-total // sizes.panels))
         start = group.var * sizes.panels
-        inside = [*bind_axes(panel.var, panels), *self._image(),
-                  *loops([self.strip], [*self._products(), *self._results()])]
+        inside = [*bind_axes(panel.var, panels), *self._image(), *loops([self.strip], [
+            *self._products(self._ahead(panel, panels)), *self._results()])]
         clear = Const(0.0, float32) if self.pitch > self.tiles else None  # they are multiplied, in vain
         body = [Alloc(self.u), Alloc(self.v, clear), Alloc(self.m), Alloc(self.results), *self._filters(),
                 loop(panel, inside, start=start, stop=minimum(start + sizes.panels, num(total)))]
@@ -179,23 +181,39 @@ class _Writer:
                                           on_both_axes(transform_image, square)))
         return [Alloc(places), *loops([*channels, n], made)]
 
-    def _products(self) -> list[Statement]:
+    def _ahead(self, panel: Axis, panels: Sequence[Axis]) -> list[Statement]:
+        """Fetch a share of the places that the next panel depends on: as many for each matrix product."""
+        c, names, sizes = self.c, self.names, self.sizes
+        k = names.axis("k", -(-c.deep // (self.strip.size * self.place.size)))
+        n, h, x = (names.axis(s, size) for s, size in (
+            ("n", sizes.images), ("h", SIDE + OUT * (sizes.rows - 1)), ("x", c.x.axis.size)))
+        at = unflatten(minimum(panel.var + 1, num(panel.size - 1)), panels)
+        at[c.image.var] = at.pop(self.image.var) * sizes.images + n.var
+        channel = (self.strip.var * self.place.size + self.place.var) * k.size
+        at.update(unflatten(channel + k.var, c.channels))
+        first = at.pop(self.row.var) * (sizes.rows * OUT)
+        for window, place in ((c.y, first + h.var), (c.x, x.var + 1)):  # the middle of the window is in the image
+            at.update({v: as_sym(e) for v, e in window.plain(place).items()})
+        made = fetches([self.body.instance(at).value(c.places)], [n, k, h, x], names, self.target)
+        return when(channel < c.deep, made)
+
+    def _products(self, ahead: list[Statement]) -> list[Statement]:
         """M = U V: a matrix product for each of the 16 places."""
         names, sizes, deep = self.names, self.sizes, self.c.deep
-        place, m, t, k = (names.axis(s, size) for s, size in (
-            ("x", SIDE * SIDE), ("m", sizes.strip), ("t", self.pitch), ("r", deep)))
+        place = self.place
+        m, t, k = (names.axis(s, size) for s, size in (("m", sizes.strip), ("t", self.pitch), ("r", deep)))
         u, v, made = (place.var * (planes.size // place.size) for planes in (self.u, self.v, self.m))
         value = Load(self.u, u + self._filter_at(self.strip.var * sizes.strip + m.var, k.var)) * Load(
             self.v, v + k.var * self.pitch + t.var)
         total = Local(names.fresh("sum"), float32)
-        body = Body(names, tuple([(a.var, a.size) for a in (place, m, t)]),
+        body = Body(names, tuple([(a.var, a.size) for a in (m, t)]),
                     (Output(self.m, made + m.var * self.pitch + t.var, total),),
                     (Reduction(self.c.reduction.node, (k.var,), (deep,), value, total),), (), None)
         kept, domains = simplify_axes(body)
         space = Space(kept, domains[0].axes)
         tiling = find_tiling(body, kept, domains, space, self.target)
         assert tiling is not None, "a product with as many rows and columns has register tiles"
-        return contraction_stage(tiling, space, divide=False).statements
+        return loops([place], [*ahead, *contraction_stage(tiling, space, divide=False).statements])
 
     def _results(self) -> list[Statement]:
         """Y = Aᵀ M A, and what the body makes of it: filter by filter, then row by row."""

@@ -35,10 +35,10 @@ thread's stack. Smaller panels read the filters more often."""
 STRIP = 32
 """Filters whose products lie in scratch at once."""
 
-READ, FILTER, PLACES, RESULTS, PLAIN = 8, 16, 14, 11, 1.2
+READ, FILTER, PLACES, FAR, RESULTS, PLAIN = 8, 16, 14, 8, 11, 1.3
 """Costs, in products of vectors: to read the 16 factors of a filter's channel for another panel, from the second cache
-or the third; to make them; of a tile, to transform the places in a channel, and the results of a filter; and of a
-product in the plain sum, with what it loads and copies.
+or the third; to make them; of a tile, to transform the places in a channel, more if what they come to does not fit half
+of the second cache, and the results of a filter; and of a product in the plain sum, with what it loads and copies.
 Measured on AVX-512 with the shapes of a ResNet-18 (``python -m tools.bench convolutions``)."""
 
 MOST = 1024
@@ -168,7 +168,8 @@ def _cost(c: Convolution, sizes: Sizes, target: Target) -> float:
     lanes, tiles = target.lanes(float32.size), sizes.images * sizes.rows * c.wide
     steps = register_tile(sizes.strip, -(-tiles // lanes), target.vector_registers)[0]
     products = SIDE ** 2 * c.deep * steps * (sizes.filters // sizes.strip)
-    return products + READ * c.deep * sizes.filters + (PLACES * c.deep + RESULTS * sizes.filters) * tiles
+    far = FAR * (SIDE ** 2 * float32.size * c.deep * tiles > target.l2 // 2)
+    return products + READ * c.deep * sizes.filters + ((PLACES + far) * c.deep + RESULTS * sizes.filters) * tiles
 
 
 def _in_all(c: Convolution, sizes: Sizes, target: Target) -> float:

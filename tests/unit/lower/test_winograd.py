@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, Load
+from minigrad.kernel.ir import Alloc, For, If, LetIndex, Load, Prefetch
 from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.lower.neighbours import Chosen, neighbours
 from minigrad.lower.winograd import on_both_axes, transform_filter, transform_image, transform_result
+from minigrad.symbolic import evaluate
 from minigrad.target import AVX512, NEON, SCALAR
 from tests.unit.lower.specs import buffer, run, spec_of
 from tests.unit.lower.test_windows import convolution, wanted
@@ -137,6 +138,42 @@ def test_a_search_stays_with_it():
         with suppress(ScheduleError):  # more than fits
             made += lower(spec, replace(target, steps=(("*", (str(steps),)),))).strategies
     assert len(made) >= 4 and all(note.startswith("winograd") for note in made)
+
+
+@pytest.mark.parametrize(("images", "target", "fetches"), [(8, AVX512, True), (1, AVX512, False), (8, NEON, False)])
+def test_places_of_the_next_panel_are_fetched(images, target, fetches):
+    """Those of an image that does not fit the cache, by a machine of which it was measured."""
+    node, a, _ = convolution(images, 64, (56, 56), 64, (3, 3), 1, 1)
+    spec = spec_of(node)
+    lowered = lower(spec, replace(target, winograd=True))
+    found = [s for s in statements([lowered.kernel.loop]) if isinstance(s, Prefetch)]
+    assert bool(found) == fetches and all(s.array.name == spec.memory[a].name for s in found)
+
+
+def test_all_places_of_the_next_panel_are_fetched():
+    """While a panel is multiplied, each line of the next one's rows once; by the last of all, its own again."""
+    node, _, _ = convolution(2, 8, (12, 16), 8, (3, 3), 1, 1)
+    target = replace(AVX512, l2=0, steps=(("*", ("winograd(x2, x3), split(x2, 4), parallel(x2, 100)",)),))
+    lowered = lower(spec_of(node), target)
+    seen = []
+
+    def walk(block, at):
+        for s in block:
+            if isinstance(s, For):
+                for i in range(evaluate(s.start, at), evaluate(s.stop, at)):
+                    walk(s.body, {**at, str(s.var): i})
+            elif isinstance(s, LetIndex):
+                at = {**at, str(s.var): evaluate(s.value.index, at)}
+            elif isinstance(s, If):
+                walk(s.then if evaluate(s.condition.index, at) else s.otherwise, at)
+            elif isinstance(s, Prefetch):
+                seen.append(evaluate(s.index, at))
+
+    walk((lowered.kernel.loop,), {})
+    lines = {(e // 1536, e // 192 % 8, e // 16 % 12) for e in seen}  # image, channel, row of 16 numbers
+    first = {(0, k, y) for k in range(8) for y in range(3)}  # only the first panel needs them
+    assert {(n, k, y) for n in range(2) for k in range(8) for y in range(12)} - first <= lines
+    assert len(seen) <= 6 * 8 * 8, "about as many as a panel has: 6 rows of 8 channels"
 
 
 def test_filters_are_read_along_memory():
