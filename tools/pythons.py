@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from platformdirs import user_cache_path
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+FREE_THREADED = ("3.14t",)
+"""Builds without the interpreter's lock. They are tried, but no promise of support."""
 
 QUICK = ("tests/unit/engine/test_walk.py", "tests/unit/runtime/test_buffer.py", "tests/unit/tensor/test_views.py",
          "tests/unit/tensor/test_threads.py")
@@ -77,13 +81,19 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return ((done.stderr.strip() or done.stdout.strip()).splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
+def this_version() -> str:
+    """The version that runs this tool."""
+    return "{}.{}".format(*sys.version_info) + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
 def candidates(version: str, cache: Path) -> Iterator[Path]:
     """Where the interpreter of a version may be: this one, PATH, pyenv's, uv's, Debian's in the cache."""
     yield Path(sys.executable)
     for folder in os.get_exec_path():
         yield Path(folder, f"python{version}")
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
+    number, free = version.rstrip("t"), "t" * version.endswith("t")
+    yield from sorted(pyenv.glob(f"versions/{number}.*{free}/bin/python"), reverse=True)
     if shutil.which("uv"):
         found = run("uv", "python", "find", "--no-project", "--no-python-downloads", version)
         if found.returncode == 0:
@@ -215,6 +225,8 @@ def test(line: Line, files: Sequence[str], workers: int) -> None:
     assert line.python is not None
     start, path = perf_counter(), {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     done = run(line.python, "-W", "error", "-c", "import minigrad; minigrad.ones(2).tolist()", **path)
+    if done.returncode == 0 and line.version.endswith("t"):
+        path["PYTHON_GIL"] = "0"  # whatever packages of the tests ask for
     if done.returncode == 0:
         which = ("--every-case", *files) if files else ()
         done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", *which, **path)
@@ -244,7 +256,8 @@ def try_version(version: str, options: argparse.Namespace) -> Line:
 def main() -> None:
     """A line for each version, then their number."""
     parser = argparse.ArgumentParser("python tools/pythons.py", description=__doc__)
-    parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"({' '.join(VERSIONS)})")
+    versions = (*VERSIONS, *FREE_THREADED)
+    parser.add_argument("versions", nargs="*", default=versions, help=f"({' '.join(versions)})")
     parser.add_argument("--install", action="store_true", help="get the interpreters that are not here")
     parser.add_argument("--others", action="store_true", help="not the version that runs this tool")
     parser.add_argument("--whole", action="store_true", help="all tests that README's command runs")
@@ -255,7 +268,7 @@ def main() -> None:
                         help="where interpreters and virtual environments go (%(default)s)")
     options = parser.parse_args()
     lines = []
-    own = "{}.{}".format(*sys.version_info) if options.others else ""
+    own = this_version() if options.others else ""
     for version in [version for version in options.versions if version != own]:
         lines.append(try_version(version, options))
         print(lines[-1], flush=True)

@@ -15,7 +15,8 @@ from platformdirs import user_cache_path
 from tools import pythons
 
 CACHE = user_cache_path("minigrad-pythons")
-OTHERS = [version for version in pythons.VERSIONS if version != "{}.{}".format(*sys.version_info)]
+ALL = [*pythons.VERSIONS, *pythons.FREE_THREADED]
+OTHERS = [version for version in ALL if version != pythons.this_version()]
 
 
 @pytest.mark.slow
@@ -48,14 +49,14 @@ def test_the_tests_it_runs_exist() -> None:
 
 
 def test_an_interpreter_that_is_not_here_is_skipped_and_one_without_pip_fails(tmp_path: Path) -> None:
-    assert pythons.find("3.99", tmp_path) is None
+    assert pythons.find("3.99", tmp_path) is None and pythons.find("3.99t", tmp_path) is None
     assert not pythons.Line("3.99", why="skipped: not found").failed
     broken = pythons.Line("3.99", tmp_path / "python3.99")
     pythons.prepare(broken, tmp_path)
     assert broken.why.startswith("no virtual environment: ") and broken.failed
 
 
-@pytest.mark.parametrize(("arguments", "versions"), [([], [*pythons.VERSIONS]), (["--others"], OTHERS)])
+@pytest.mark.parametrize(("arguments", "versions"), [([], ALL), (["--others"], OTHERS)])
 def test_the_others_are_all_but_this_one(arguments: list[str], versions: list[str],
                                          monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
