@@ -86,12 +86,14 @@ LONGER: dict[str, str] = {}  # path: why it is one thing though it is long
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name: the module it comes from, as far as the tree shows, and where it stands."""
+    """One imported name: the module it comes from, as far as the tree shows, and where it stands. ``alone``: by one
+    thread at a time."""
 
     module: str
     line: int
     in_function: bool
     for_types: bool
+    alone: bool
     star: bool = False
 
 
@@ -117,12 +119,12 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 class Read(NamedTuple):
-    """What the checks want to know of a program's text. ``imports``: each with whether it stands in a function, and
-    whether it is for type checkers only. ``bare``: public functions and classes without a docstring, and their
-    lines."""
+    """What the checks want to know of a program's text. ``imports``: each with whether it stands in a function, whether
+    it is for type checkers only, and whether in a block of ``importing()``. ``bare``: public functions and classes
+    without a docstring, and their lines."""
 
     docstring: str | None
-    imports: list[tuple[ast.Import | ast.ImportFrom, bool, bool]]
+    imports: list[tuple[ast.Import | ast.ImportFrom, bool, bool, bool]]
     bare: list[tuple[str, int]]
 
 
@@ -133,24 +135,25 @@ def _read(text: str) -> Read:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
             and ast.get_docstring(node) is None]
     found = []
-    stack: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
+    stack: list[tuple[ast.AST, bool, bool, bool]] = [(tree, False, False, False)]
     while stack:
-        node, in_function, for_types = stack.pop()
+        node, in_function, for_types, alone = stack.pop()
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.append((node, in_function, for_types))
+            found.append((node, in_function, for_types, alone))
         elif isinstance(node, (ast.stmt, ast.Module, ast.ExceptHandler, ast.match_case)):  # no expression holds one
             in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             for_types = for_types or _is_type_checking(node)
-            stack.extend((child, in_function, for_types) for child in ast.iter_child_nodes(node))
+            alone = alone or (isinstance(node, ast.With) and ast.unparse(node.items[0]) == "importing()")
+            stack.extend((child, in_function, for_types, alone) for child in ast.iter_child_nodes(node))
     return Read(ast.get_docstring(tree), found, bare)
 
 
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
     """Every name ``path`` imports; ``from a import b`` means module ``a.b`` where there is one, else ``a``."""
-    for node, in_function, for_types in _read(path.read_text(encoding="utf-8")).imports:
+    for node, *where in _read(path.read_text(encoding="utf-8")).imports:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Import(alias.name, node.lineno, in_function, for_types)
+                yield Import(alias.name, node.lineno, *where)
             continue
         base = node.module or ""
         if node.level:
@@ -158,7 +161,7 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
             base = ".".join([*package[:len(package) - node.level + 1], *([base] if base else [])])
         for alias in node.names:
             full = f"{base}.{alias.name}"
-            yield Import(full if full in known else base, node.lineno, in_function, for_types, alias.name == "*")
+            yield Import(full if full in known else base, node.lineno, *where, alias.name == "*")
 
 
 def check_order(package: Path) -> Iterator[str]:
@@ -206,7 +209,8 @@ def check_star(package: Path) -> Iterator[str]:
 
 def check_functions(package: Path) -> Iterator[str]:
     """Inside functions: third-party modules, a few of the standard library, backends in ``runtime/``, and what
-    ``LAZY`` names."""
+    ``LAZY`` names. A part of another folder is imported by one thread at a time (``lazily.py``): of its own folder a
+    module knows that it is there."""
     known = modules(package)
     for name, path in known.items():
         for item in imports(name, path, known):
@@ -216,6 +220,9 @@ def check_functions(package: Path) -> Iterator[str]:
             if top == package.name and room_of(name) not in ("runtime", "__main__", "__init__") and (
                     not item.module.startswith(LAZY.get(name, ("nothing",)))):
                 yield f"{name}:{item.line}: imports {item.module} inside a function"
+            if top == package.name and not item.alone and (package / item.module.split(".")[1]).is_dir() and (
+                    room_of(item.module) != room_of(name)):
+                yield f"{name}:{item.line}: imports {item.module} inside a function, but not `with importing():`"
             if top in sys.stdlib_module_names and top not in LATE:
                 yield f"{name}:{item.line}: imports {item.module} of the standard library inside a function"
 
@@ -321,6 +328,8 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
      "in a cycle: minigrad.nn, minigrad.nn.a"),
     (check_star, {"ops.py": "from minigrad.dtype import *"}, "minigrad.ops:1"),
     (check_functions, {"ops.py": "def f():\n    from minigrad import dtype", "dtype.py": ""}, "minigrad.ops:2"),
+    (check_functions, {"runtime/cpu.py": "def f():\n    import minigrad.render", "render/__init__.py": ""},
+     "minigrad.runtime.cpu:2: imports minigrad.render inside a function, but not"),
     (check_functions, {"ops.py": "def f():\n    import string"}, "imports string of the standard library"),
     (check_peers, {"ops.py": "def f():\n    import torch.nn"}, "minigrad.ops:2: imports torch.nn"),
     (check_docstrings, {"ops.py": ""}, "minigrad.ops: no docstring"),

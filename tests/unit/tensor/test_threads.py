@@ -57,10 +57,24 @@ import minigrad
 sys.setswitchinterval(1e-6)
 names, errors, ready = ["nn", "optim", "serialization", "jit"], [], threading.Barrier(4)
 
+def gradient(x):
+    (x * x).sum().backward()
+
+def products(x):
+    x.cumprod(0).sum().backward()
+
+def tangent(x):
+    minigrad.func.jvp(minigrad.sin, (x.detach(),), (x.detach(),))[1].tolist()
+
+def values(x):
+    minigrad.linalg.svd(minigrad.diag(x.detach())).S.tolist()
+
 def work(first):
     ready.wait()
     try:
-        for name in names[first:] + names[:first]:
+        for use in ([gradient, products, tangent, values] * 2)[first:first + 4]:
+            use(minigrad.ones(3, requires_grad=True))
+        for name in (names * 2)[first:first + 4]:
             getattr(minigrad, name)
     except BaseException as error:
         errors.append(error)
