@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, Op
@@ -18,6 +19,9 @@ ALONE = frozenset((Op.SCATTER, Op.ASSIGN, Op.OUTPUT))
 
 LONG_COLUMN = 64
 """Rows of a sum beside which its result is little memory."""
+
+VECTOR, SHORT = 16, 4
+"""Fewer results at an outer point fill no vector, and lanes along fewer elements of a sum are not worth joining."""
 
 
 @dataclass(eq=False)
@@ -180,3 +184,14 @@ def narrows(group: Group) -> bool:
 def _is_across(reduction: LazyBuffer) -> bool:
     """Whether a reduction keeps the last axis."""
     return max((i for i, n in enumerate(reduction.srcs[0].shape) if n > 1), default=0) not in reduction.arg
+
+
+def is_thin(group: Group) -> bool:
+    """Whether several stages have few results each at an outer point, and sum only along short axes, as a pooling with
+    the places of its maxima does: nothing there fills a vector."""
+    for stage, draft in enumerate(group.drafts):
+        held = {c[stage] for c in group.columns}
+        summed = [r.srcs[0].shape[axis] for a in draft.accesses for r in a.reduces for axis in r.arg]
+        if prod(s for a, s in enumerate(draft.shape) if a not in held) >= VECTOR or any(s >= SHORT for s in summed):
+            return False
+    return len(group.drafts) > 1 and bool(group.columns)

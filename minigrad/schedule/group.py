@@ -12,7 +12,7 @@ from typing import Any
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.access import scanned
-from minigrad.schedule.draft import ALONE, Draft, Group, keeps_contiguous, narrows
+from minigrad.schedule.draft import ALONE, Draft, Group, is_thin, keeps_contiguous, narrows
 from minigrad.schedule.linked import LinkedOrder
 from minigrad.schedule.materialise import Materialised
 from minigrad.schedule.streaming import Walk
@@ -183,6 +183,8 @@ class Grouping:
             self._walk(walk)
         self._same_stage()
         self._by_rows()
+        for group in self.order:
+            self._thicken(group)
         self._side_by_side()
         self._small_runs()
         for group in self.order:
@@ -284,6 +286,15 @@ class Grouping:
             return None
         merged.notes.append(f"{name_of(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
         return merged
+
+    def _thicken(self, group: Group) -> None:
+        """Processors: outer points that are thin become rows of points, in place."""
+        while not self.target.workgroup and is_thin(group):
+            inner = max(group.columns, key=lambda c: c[-1])
+            rows = Group(group.drafts, [c for c in group.columns if c is not inner], group.device, group.work)
+            if prod(rows.outer) < self.target.parallel_min or self._scratch(rows, (group,)) > self.target.row_bytes:
+                break
+            group.columns = rows.columns
 
     def _large(self, group: Group) -> list[int]:
         """The stages that are contractions of more than a little work."""
