@@ -14,18 +14,16 @@ from minigrad.target import SPACED, Target
 LONG = 16
 """Scalar operations of an element from which its chain is long: several vectors stand side by side then."""
 
-STRIDED = 1.0
-"""An element of a vector that is gathered from, or scattered to, memory."""
+STRIDED, APART = 1.0, 1.75
+"""An element of a vector that is gathered from, or scattered to, memory: of neighbours that share a line of the cache,
+and of those that lie ``LINE`` elements or more apart. Pooling 2x2 takes a third of the time with lanes along 14 or 10
+results of a row, instead of across rows, and a little more with lanes along 7 or 6."""
 
-GATHERED = 1.75
-"""The same where vectors of sums are gathered. Pooling 2x2 takes a third of the time with lanes along 14 or 10 results
-of a row, instead of across rows, and a little more with lanes along 7 or 6."""
+LINE = 16
 
 
-def access_cost(loads: Iterable[Sym], stores: Iterable[Sym], axis: Axis,
-                apart: float = STRIDED) -> tuple[float, float]:
-    """(per vector, per element) cost of accesses when ``axis`` is the vector axis, and one to an element that lies
-    ``apart`` costs so much."""
+def access_cost(loads: Iterable[Sym], stores: Iterable[Sym], axis: Axis) -> tuple[float, float]:
+    """(per vector, per element) cost of accesses when ``axis`` is the vector axis."""
     vector = element = 0.0
     for e, is_load in (*((e, True) for e in loads), *((e, False) for e in stores)):
         c = coefficient(e, axis.var)
@@ -36,9 +34,9 @@ def access_cost(loads: Iterable[Sym], stores: Iterable[Sym], axis: Axis,
         elif is_load and c in SPACED:
             vector += 1.75 * c
         elif c is None:
-            element += 2 * apart
+            element += 2 * STRIDED
         else:
-            element += apart
+            element += APART if abs(c) >= LINE else STRIDED
     return vector, element
 
 
@@ -55,10 +53,9 @@ def steps(extent: int, lanes: int, masked: bool = False) -> int:
     return full + rest
 
 
-def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lanes: int, masked: bool = False,
-              apart: float = STRIDED) -> float:
+def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lanes: int, masked: bool = False) -> float:
     """Cost of one element of the body with ``axis`` as vector axis."""
-    vector, element = access_cost(body.read_at(work), stores, axis, apart)
+    vector, element = access_cost(body.read_at(work), stores, axis)
     if masked and axis.size % lanes:
         vector += 1 + len(work.loads)  # a select, and loads that stop at the end
     vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)

@@ -11,7 +11,7 @@ from math import prod
 
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import GATHERED, axis_cost, per_vector
+from minigrad.lower.cost import axis_cost, per_vector
 from minigrad.lower.nest import CHUNK, parts
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
@@ -126,8 +126,7 @@ class Choice:
         for axis in reversed(self.kept):
             if axis.var in self.blocked or axis.size < 2 or self.lanes == 1:
                 continue
-            cost = sum(d.size * axis_cost(self.body, d.work, (), axis, self.lanes, apart=GATHERED)
-                       for d in self.domains)
+            cost = sum(d.size * axis_cost(self.body, d.work, (), axis, self.lanes) for d in self.domains)
             cost += axis_cost(self.body, traffic([o.value for o in self.body.outputs]), stores, axis, self.lanes)
             if cost < least:
                 best, least = axis, cost
