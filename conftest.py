@@ -5,6 +5,7 @@ Next: ``tests/architecture/test_imports.py``."""
 from __future__ import annotations
 
 import contextlib
+import doctest
 import gc
 import importlib
 import importlib.util
@@ -103,6 +104,18 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """A test, or a doctest, for which a package of an extra is missing is skipped."""
+    try:
+        return (yield)
+    except (ImportError, doctest.UnexpectedException) as found:
+        error = found.exc_info[1] if isinstance(found, doctest.UnexpectedException) else found
+        if isinstance(error, ImportError) and "pip install 'minigrad[" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:

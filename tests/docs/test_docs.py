@@ -141,6 +141,20 @@ def test_doctests_import_no_module_twice(doctests: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
+def test_what_an_extra_is_missing_for_is_skipped(tmp_path: Path) -> None:
+    raising = """raise ImportError(f"needs {package}: pip install 'minigrad[{package}]'")"""
+    (tmp_path / "test_missing.py").write_text(
+        f"def test_missing():\n    package = 'x'\n    {raising}\n\n\n"
+        f"def example():\n    r'''\n    >>> package = 'y'\n    >>> {raising}\n    '''\n\n\n"
+        "def test_other():\n    raise ImportError('z')\n")
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "conftest", "-rs", "-c", "pyproject.toml",
+               str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "needs x:" in result.stdout and "needs y:" in result.stdout, result.stdout + result.stderr
+    assert result.stdout.rstrip().splitlines()[-1].startswith("1 failed, 2 skipped in")
+
+
 def test_the_package_says_its_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     initial = (ROOT / "minigrad" / "__init__.py").read_text(encoding="utf-8")

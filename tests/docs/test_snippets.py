@@ -122,6 +122,9 @@ def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
     if any("file" in block.marks for block in found):
         import_from = edited(ROOT / "minigrad", found, tmp_path)
     result = start(ROOT / page, import_from, tmp_path)
+    missing = re.search(r"^(?:ImportError|ModuleNotFoundError): (.*)$", result.stderr, re.MULTILINE)
+    if missing:
+        raise ImportError(missing[1])
     assert result.returncode == 0, result.stdout + result.stderr
     if page == "README.md":  # the lines in the loops depend on the machine
         shown = re.search(r"^```c\n(.*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
