@@ -267,10 +267,9 @@ class TensorBase:
             return self
         view.check_writable()
         check_view(self, "is being modified inplace")
-        base = view.base
-        old = base._storage.lazy
-        source = value._source()
-        base._storage.write(lazy, view)
+        storage, source = self._storage, value._source()  # its base may have another by now, by ``.data``
+        old = storage.lazy
+        storage.write(lazy, view)
         self._count_edit()
         self._took(value)
         self._copied_slices(view, old, lazy, source)

@@ -55,6 +55,10 @@ x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._versi
 x=t.ones(2,requires_grad=True); y=t.ones(2)*2j; y.addcmul_(y, x, value=2); y.sum().abs().backward()
 x=t.ones(2,3,requires_grad=True); y=x.t()@x; x.data.add_(1); y.sum().backward(); r=x.grad
 x=t.ones(2,3,requires_grad=True); y=x[0]*x[1]; x.data=t.ones(2,3)*3; y.sum().backward(); r=x.grad
+x=t.ones(2,2,requires_grad=True); y=x*1; v=y[0]; y.data=y.data*2; v.mul_(3); (y*1).sum().backward(); r=x.grad, y, v
+x=t.ones(2,2); w=t.ones(2,requires_grad=True); v=x[0]; x.data=x.data*2; v.mul_(w*3); r=x, v
+x=t.ones(2,2,requires_grad=True); y=x*3; v=y[0]; u=v[:1]; y.data=y.data*2; u.mul_(3); r=y, v, u
+x=t.ones(2,2,requires_grad=True); y=x*3; v=y.t(); y.data=y.data*2; v.pow_(2); v.sum().backward(); r=x.grad, y, v
 x=t.ones(2,requires_grad=True); y=t.func.vjp(lambda v: v*v, x)[0]; x.data=x.data*2; y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.func.vjp(lambda v: v.logsumexp(0), x)[0]; x.data=x.data*2; y.backward(); r=x.grad
 x=t.ones(2,requires_grad=True); y=t.func.grad(lambda v: v.sin().sum())(x); x.data=x.data*2; y.sum().backward(); r=x.grad
