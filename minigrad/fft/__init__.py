@@ -18,7 +18,7 @@ from minigrad.dtype import DType
 from minigrad.tensor import FUNCTIONS, Tensor, fourier
 from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.definition import numpy_names
-from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.operands import require_tensor, whole_number
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import get_default_dtype, type_name
 
@@ -368,6 +368,7 @@ def fftfreq(n: int, d: float = 1.0, *, out: Any = None, dtype: DType | None = No
     >>> fftfreq(3, 0.5)
     tensor([ 0.0000,  0.6667, -0.6667])
     """
+    n = whole_number("fft_fftfreq", "n", n, 1)
     return _frequencies("fftfreq", n, n, d, out, dtype, device, requires_grad)
 
 
@@ -381,6 +382,7 @@ def rfftfreq(n: int, d: float = 1.0, *, out: Any = None, dtype: DType | None = N
     >>> rfftfreq(4)
     tensor([0.0000, 0.2500, 0.5000])
     """
+    n = whole_number("fft_rfftfreq", "n", n, 1)
     return _frequencies("rfftfreq", n, n // 2 + 1, d, out, dtype, device, requires_grad)
 
 

@@ -16,6 +16,7 @@ from minigrad.tensor.creation import full
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.joining import cat, checked_list
 from minigrad.tensor.operands import broadcast_shapes as fitting
+from minigrad.tensor.operands import whole_number
 from minigrad.tensor.size import Size
 
 if TYPE_CHECKING:
@@ -163,4 +164,4 @@ class Assembling:
     @both("diagflat")
     def diagflat(self: Tensor, offset: int = 0) -> Tensor:
         """A matrix with the elements of the flat tensor on a diagonal."""
-        return self.reshape(-1).diag(offset)
+        return self.reshape(-1).diag(whole_number("diagflat", "offset", offset))

@@ -15,7 +15,7 @@ from minigrad.graph.strides import Steps, Window, contiguous_strides, reach
 from minigrad.ops import Op
 from minigrad.tensor.aliases import alias, base_of, make_view
 from minigrad.tensor.definition import both, view_in_place
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, whole_number
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.view import window_steps
 
@@ -171,6 +171,7 @@ class Layout:
         a, b = dim_index(dim1, dims), dim_index(dim2, dims)
         if a == b:
             raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+        offset = whole_number("diagonal", "offset", offset)
         steps, (new, strides, first) = _diagonal(self._shape(), strides_of(self), offset, a, b)
         return make_view(self, steps, new, strides, offset_of(self) + first, "DiagonalBackward0")
 

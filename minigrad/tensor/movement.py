@@ -18,7 +18,7 @@ from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type
-from minigrad.tensor.operands import dim_index, require_tensor
+from minigrad.tensor.operands import dim_index, require_tensor, whole_number
 from minigrad.tensor.promotion import type_name
 
 if TYPE_CHECKING:
@@ -464,7 +464,7 @@ class Movement:
             raise RuntimeError(f"expected total dims >= 2, but got total dims = {self.ndim}")
         if dim_index(a, self.ndim) == dim_index(b, self.ndim):
             raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {a} and dim1 = {b}")
-        turns = k % 4
+        turns = whole_number("rot90", "k", k) % 4
         if turns == 0:
             return self.clone()
         if turns == 2:

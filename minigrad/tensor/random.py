@@ -494,7 +494,6 @@ class Random:
         if from_ is None and to is None:
             not_for_complex(self, "random_")
             return _fill(self, lambda g: g.random(shape, dtype), generator)
-        low, high = (0, from_) if to is None else (from_ or 0, to)
-        assert low is not None and high is not None
+        low, high = [whole_number("random_", "to", n) for n in ((0, from_) if to is None else (from_ or 0, to))]
         _check_bounds(low, high, dtype)
         return _fill(self, lambda g: g.randint(low, high, shape), generator)

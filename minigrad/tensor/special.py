@@ -15,6 +15,7 @@ from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise, in_double, polynomial, sine_of_pi
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import slope
+from minigrad.tensor.operands import whole_number
 from minigrad.tensor.promotion import floating
 from minigrad.tensor.ranges import arange
 
@@ -385,7 +386,7 @@ class Special:
 
     def polygamma(self: Tensor, n: int) -> Tensor:
         """The n-th derivative of digamma. ``RuntimeError`` if n is negative."""
-        if n < 0:
+        if whole_number("polygamma", "n", n) < 0:
             raise RuntimeError("polygamma(n, x) does not support negative n.")
         return _POLYGAMMA((self,), (int(n),))
 
@@ -394,7 +395,7 @@ class Special:
     @both("mvlgamma")
     def mvlgamma(self: Tensor, p: int) -> Tensor:
         """The logarithm of the multivariate gamma function of dimension p, where self is above (p - 1) / 2."""
-        if p < 1:
+        if whole_number("mvlgamma", "p", p) < 1:
             raise RuntimeError("p has to be greater than or equal to 1")
         halves = arange(p, dtype=floating(self.dtype), device=self.device) / 2
         return (self.unsqueeze(-1) - halves).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)

@@ -13,7 +13,7 @@ from minigrad.ops import Op
 from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, whole_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -53,6 +53,8 @@ def _check_matrix(self: Tensor, name: str) -> None:
 def _triangle_indices(name: str, lower: bool) -> None:
     def indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None,
                 layout: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+        row, col, offset = [whole_number(name, argument, value, place) for place, (argument, value) in enumerate(
+            (("row", row), ("col", col), ("offset", offset)), 1)]
         found = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
         return tensor(np.stack(found).astype(np.int64), dtype=dtype, device=device)
 
@@ -79,7 +81,7 @@ class Triangular:
                 [1., 1.]])
         """
         _check_matrix(self, "tril")
-        return _TRIL((self,), (diagonal,))
+        return _TRIL((self,), (whole_number("tril", "diagonal", diagonal),))
 
     tril_ = in_place(tril)
 
@@ -87,7 +89,7 @@ class Triangular:
     def triu(self: Tensor, diagonal: int = 0) -> Tensor:
         """Elements on and above a diagonal of the last two dimensions, 0 below."""
         _check_matrix(self, "triu")
-        return _TRIU((self,), (diagonal,))
+        return _TRIU((self,), (whole_number("triu", "diagonal", diagonal),))
 
     triu_ = in_place(triu)
 
@@ -95,6 +97,7 @@ class Triangular:
     def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
         """Matrices with the last dimension on a diagonal, 0 elsewhere; ``dim1`` and ``dim2`` say where their rows and
         columns are in the result."""
+        offset = whole_number("diag_embed", "offset", offset)
         first, second = [dim_index(d, self.ndim + 1) for d in (dim1, dim2)]
         if first == second:
             raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -107,4 +110,5 @@ class Triangular:
         """A matrix with a vector on its diagonal, or the diagonal of a matrix."""
         if self.ndim not in (1, 2):
             raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {self.ndim}D")
+        diagonal = whole_number("diag", "diagonal", diagonal)
         return self.diag_embed(diagonal) if self.ndim == 1 else self.diagonal(diagonal).clone()

@@ -283,6 +283,30 @@ def test_factors_that_do_not_fit(dtype):
             0, m.tensor([0]), m.ones(1, dtype=getattr(m, dtype)), alpha=v)) for m in LIBRARIES])
 
 
+WHOLE = {
+    "tril": lambda m, x, n: x.tril(n), "triu": lambda m, x, n: m.triu(x, n), "diag": lambda m, x, n: x.diag(n),
+    "diag of a vector": lambda m, x, n: x[0].diag(n), "diag_embed": lambda m, x, n: x.diag_embed(n),
+    "diagflat": lambda m, x, n: x.diagflat(n), "diagonal": lambda m, x, n: x.diagonal(n),
+    "rot90": lambda m, x, n: x.rot90(n), "polygamma": lambda m, x, n: m.polygamma(n, x + 3),
+    "polygamma_": lambda m, x, n: (x + 3).polygamma_(n), "mvlgamma": lambda m, x, n: (x + 3).mvlgamma(n),
+    "fftfreq": lambda m, x, n: m.fft.fftfreq(n), "rfftfreq": lambda m, x, n: m.fft.rfftfreq(n),
+    "random_": lambda m, x, n: (x * 0).random_(n), "random_ from": lambda m, x, n: (x * 0).random_(n, n + 1) * 0,
+    "tril_indices": lambda m, x, n: m.tril_indices(n, 2), "triu_indices": lambda m, x, n: m.triu_indices(2, n),
+    "indices' offset": lambda m, x, n: m.tril_indices(2, 2, n)}
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_arguments_that_are_whole_numbers(name):
+    """NumPy's and those of tensors are; floats are not, whatever their value, nor are True and texts."""
+    for value in (1, np.int32(1), 1.5, 1.0, np.float64(1.0), True, "1", [1]):
+        ours, theirs = [outcome(lambda m=m, v=value: WHOLE[name](m, m.arange(4.0).reshape(2, 2), v)) for m in LIBRARIES]
+        assert (ours[0] == "TypeError") == (theirs[0] == "TypeError"), (value, ours, theirs)
+        if theirs[0] != "TypeError":
+            agree(ours, theirs, 4.0)
+    ours, theirs = [outcome(lambda m=m: WHOLE[name](m, m.arange(4.0).reshape(2, 2), m.tensor(1))) for m in LIBRARIES]
+    agree(ours, theirs, 4.0)
+
+
 def test_matrices_and_a_sum_in_every_dtype():
     shapes = {"addmm": ((2, 2), (2, 3), (3, 2)), "addmv": ((2,), (2, 3), (3,)), "addr": ((2, 3), (2,), (3,)),
               "baddbmm": ((2, 2, 2), (2, 2, 3), (2, 3, 2)), "addbmm": ((2, 2), (2, 2, 3), (2, 3, 2))}
