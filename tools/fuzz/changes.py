@@ -122,8 +122,8 @@ def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
     return restore
 
 
-UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+|slopes\.gelu)\((v\d+|t)\)"
-                   r"(?=$|[),])")
+UNARY = re.compile(r"(= |lambda t: \(?)(L\.(?:nn\.functional\.|special\.)?\w+|slopes\.(?:gelu|" + "|".join(WIDE)
+                   + r"))\((v\d+|t)\)(?=$|[),])")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
 RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 VIEWED = re.compile(r"= (?:L\.nn\.functional\.(?:max_pool1d|avg_pool1d|linear)\(|v\d+\.repeat_interleave\().*\)$")
