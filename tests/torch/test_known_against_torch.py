@@ -128,6 +128,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v1 = L.ones(2, 1).requires_grad_()", "with L.no_grad(): v2 = v1[:1]",
         "v3 = L.autograd.grad([v1.sum()], [v2], allow_unused=True)[0]", "v2[0, L.tensor([True])] = 2.0")),
     ("gradients that lead nowhere", (
+        "v1 = L.ones(3, 1).requires_grad_()", "v2 = v1.roll(1, 0)", "with L.no_grad(): v3 = v2.unbind(-1)[0]",
+        "v3.requires_grad_(False)", "v3.sum().backward()")),
+    ("gradients that lead nowhere", (
         "v1 = L.ones(3).requires_grad_()", "with L.no_grad(): v2 = v1.reshape(3)",
         "with L.no_grad(): v2.lerp_(v2, 0.25)")),
     ("gradients that lead nowhere", (

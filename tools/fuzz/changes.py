@@ -81,7 +81,8 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
 
 
 REPLACED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)\.data = ")
-WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
+WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$"
+                     r"|(v\d+)(?:\.(?!requires_grad_)\w+_\(|\[.* [-+*]?= ))")
 
 
 def _from_copies(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
