@@ -89,7 +89,7 @@ def parse(text: str) -> Steps:
         ...
     minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
 parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
-multiply(axis, count, axis, count), join(axis, ...), pair(axis), winograd(axis, axis), block(count), \
+multiply(axis, count, axis, count), join(axis, ...), word(axis), winograd(axis, axis), block(count), \
 grid(count), coalesce(axis), matrix(axis, count, axis, count), warpgroup(axis, count, axis, count), \
 pipeline(axis, count), group(axis, count)
     """
