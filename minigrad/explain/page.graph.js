@@ -58,6 +58,7 @@ function drawnGraph(plan, texts, {element, named, place, hueOf, grey, lineKey, p
     whole.onclick = null;
     made.querySelector("svg")?.remove();
     const {boxes, arrows} = boxesOf(texts[plan.graphs.find(g => g.title === title).text], opened);
+    if (!boxes.size) { hint.textContent = "nothing is computed here: its values are handed on, or are constants"; return; }
     if (boxes.size > MOST_BOXES) { hint.textContent = `${boxes.size} lines and operations are too many to draw: they are listed below`; return; }
     hint.textContent = "click a box to mark its line, double-click to open or close it · wheel to zoom, drag to move";
     const graph = new Graph({compound: true}).setGraph({nodesep: 16, ranksep: 30, marginx: 10, marginy: 10}).setDefaultEdgeLabel(() => ({}));

@@ -233,6 +233,14 @@ def test_a_graph_is_drawn(written: Path) -> None:
     assert not re.search(r'class="box [^"]* picked"[^>]*data-parts="0:6"', marked)
 
 
+def test_a_graph_without_operations_says_so(tmp_path: Path) -> None:
+    with minigrad.explain(tmp_path / "page.html"):
+        minigrad.zeros(3).tolist()
+    click = "document.querySelector('#planlist tbody tr').click()"
+    found = shown(tmp_path / "page.html", f"{click}; document.body.id = 'all'", "#all")
+    assert "nothing is computed here" in found and "<svg aria-label" not in found
+
+
 def test_the_libraries_are_those_that_are_locked() -> None:
     head = BUNDLE.read_text(encoding="utf-8").partition("*/")[0]
     assert head.startswith("/*\nMade by tools/bundle.py") and "permission notice" in head
