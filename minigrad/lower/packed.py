@@ -11,10 +11,11 @@ from math import prod
 from minigrad.dtype import bool_, int64, uint32
 from minigrad.graph.lazy import contiguous_strides
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Value
+from minigrad.lower.ahead import fetches
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.map import map_stage
-from minigrad.lower.nest import ZERO, when
+from minigrad.lower.nest import ZERO, unflatten, when
 from minigrad.lower.tiling import Operand, Tiling
 from minigrad.lower.words import Word, bits
 from minigrad.ops import Op
@@ -112,21 +113,14 @@ class Packing:
         """Copy what the windows of a panel cover, each element once."""
         tiling = self.tiling
         taps = {k: (w, factor) for w in tiling.windows for k, factor in w.taps}
-        sizes = [(x.size if i else tiling.panel) + tiling.extra(x) for i, x in enumerate(tiling.columns)]
-        places, pitches = [self.axis("n", size) for size in sizes], tiling.pitches
+        sizes, pitches, panel = self._covered(), tiling.pitches, self.panels.var if self.panels else ZERO
+        places = [self.axis("n", size) for size in sizes]
         plane = sizes[0] * pitches[0]
-        coordinates = [x.var for x in places]
-        if self.panels is not None:
-            coordinates[0] = self.panels.var * tiling.panel + places[0].var
-            inside = coordinates[0] < tiling.columns[0].size + tiling.extra(tiling.columns[0])
-            guards += [] if inside.lo == 1 else [inside]
-        offset, windows = 0, {w.axis: w for w in tiling.windows}
-        for axis, at, pitch in zip(tiling.columns, coordinates, pitches, strict=True):
-            if axis in windows:
-                mapping.update({v: as_sym(e) for v, e in windows[axis].plain(at).items()})
-                offset -= windows[axis].low * pitch
-            else:
-                mapping[axis.var] = at
+        inside = panel * tiling.panel + places[0].var < tiling.columns[0].size + tiling.extra(tiling.columns[0])
+        guards += [] if inside.lo == 1 else [inside]
+        mapping.update(self._places([x.var for x in places], panel))
+        offset = -sum(w.low * pitch for w in tiling.windows
+                      for axis, pitch in zip(tiling.columns, pitches, strict=True) if w.axis is axis)
         planes = [(axis, own) for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True) if axis not in taps]
         held = contiguous_strides([own.size for _, own in planes])
         stride_of = {axis: n * plane for (axis, _), n in zip(planes, held, strict=True)}
@@ -138,6 +132,45 @@ class Packing:
         axes = [*(own for _, own in planes), *places]
         statements += self._copy(operand, array, index, axes, mapping, guards, past > 0)
         return Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
+
+    def ahead(self, share: Sym, shares: int) -> list[Statement]:
+        """Fetch one of so many shares of what the windows of the next copy cover: that of the next block of K, of the
+        next panel, or of the next step of the loop around these. The first axis of K is shared out."""
+        tiling, taps = self.tiling, [k for w in self.tiling.windows for k, _ in w.taps]
+        planes = [x for x in zip(tiling.k[tiling.cut:], tiling.k_sizes, strict=True) if x[0] not in taps]
+        around = [*tiling.outer[-1:], *([self.panels] if self.panels else []), Axis(self.k_block, tiling.depths)]
+        blocks = [x for x in around if x.size > 1]
+        if not tiling.windows or not planes or not blocks:
+            return []
+        sizes = [x.size for x in blocks]
+        step = dot([x.var for x in blocks], contiguous_strides(sizes))
+        at = unflatten(minimum(step + 1, num(prod(sizes) - 1)), blocks)
+        (first, size), *_ = planes
+        each = -(-size // shares)
+        k_axes = [self.axis("k", each), *[self.axis("k", n) for _, n in planes[1:]]]
+        at.update({x.var: own.var for (x, _), own in zip(planes, k_axes, strict=True)})
+        begin = share * each
+        at[first.var] = k_axes[0].var + begin + (
+            at.get(self.k_block, ZERO) * tiling.depth if first is tiling.k[tiling.cut] else 0)
+        places = [self.axis("n", n) for n in self._covered()]
+        at.update(self._places([x.var for x in places], at[self.panels.var] if self.panels else ZERO))
+        value = self.body.instance(at).value(tiling.b.value)
+        return when(begin < size, fetches([value], [*k_axes, *places], self.names, tiling.target))
+
+    def _covered(self) -> list[int]:
+        """How many places the windows of a panel cover along each axis of the columns."""
+        tiling = self.tiling
+        return [(x.size if i else tiling.panel) + tiling.extra(x) for i, x in enumerate(tiling.columns)]
+
+    def _places(self, places: Sequence[Sym], panel: Sym) -> dict[Sym, Sym]:
+        """The axes of the columns, and those of the sum that windows are moved by, at places that the windows of a
+        panel cover."""
+        tiling, windows, at = self.tiling, {w.axis: w for w in self.tiling.windows}, dict[Sym, Sym]()
+        for i, (axis, place) in enumerate(zip(tiling.columns, places, strict=True)):
+            coordinate = place if i else panel * tiling.panel + place
+            at.update({v: as_sym(e) for v, e in windows[axis].plain(coordinate).items()} if axis in windows else {
+                axis.var: coordinate})
+        return at
 
     def _copy(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
               guards: Sequence[Sym], clear: bool = False) -> list[Statement]:

@@ -153,8 +153,11 @@ class _Writer(Packing):
         packed_a = self.pack(tiling.a, inside) if tiling.a.packed else None
         packed_b = self.pack(tiling.b, inside) if tiling.b.packed else None
         micro = _Micro(self, packed_a, packed_b, sums, bool(blocks))
-        for wide in self._column_tiles(block_n):
-            inside += wide.around([*micro.offsets_of(wide), *[
+        tiles = self._column_tiles(block_n)
+        count = sum(1 if wide.axis is None else self.column_count for wide in tiles)
+        for wide in tiles:
+            share = num(count - 1) if wide.axis is None else wide.axis.var
+            inside += wide.around([*self.ahead(share, count), *micro.offsets_of(wide), *[
                 s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))]])
         statements += loops(blocks, inside)
         if sums is not None:

@@ -10,10 +10,12 @@ import numpy as np
 from minigrad.dtype import DType, accumulator, float32, int64
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.kernel.interpret import interpret
+from minigrad.kernel.ir import For, If, Index, Kernel, LetIndex, Prefetch, Statement
 from minigrad.kernel.verify import verify
 from minigrad.lower import Lowered, lower
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
+from minigrad.symbolic import evaluate
 from minigrad.target import AVX2, AVX512, GPU, SCALAR, Target
 from tests.unit.render.harness import TARGETS as RUNNABLE
 from tests.unit.render.harness import compile_llvm
@@ -85,6 +87,26 @@ def check(stores: Sequence[LazyBuffer] | KernelSpec, values: Mapping[LazyBuffer,
                                            err_msg=target.name)
 
 
+def fetched(kernel: Kernel) -> list[int]:
+    """The places that a kernel fetches ahead, one after the other."""
+    found: list[int] = []
+
+    def walk(block: Sequence[Statement], at: dict[str, int]) -> None:
+        for s in block:
+            if isinstance(s, For):
+                for i in range(evaluate(s.start, at), evaluate(s.stop, at)):
+                    walk(s.body, {**at, str(s.var): i})
+            elif isinstance(s, LetIndex) and isinstance(s.value, Index):
+                at = {**at, str(s.var): evaluate(s.value.index, at)}
+            elif isinstance(s, If) and isinstance(s.condition, Index):
+                walk(s.then if evaluate(s.condition.index, at) else s.otherwise, at)
+            elif isinstance(s, Prefetch):
+                found.append(evaluate(s.index, at))
+
+    walk((kernel.loop,), {})
+    return found
+
+
 def matmul(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     """a @ b.T as the graph records it: a product with an axis for each of M, N and K, summed over K; halves in float32,
     rounded once."""
@@ -102,6 +124,7 @@ __all__ = [
     "Stage",
     "buffer",
     "check",
+    "fetched",
     "lower",
     "matmul",
     "memory_of",

@@ -3,6 +3,7 @@ gives NumPy's sums; which operands have windows. Next: ``test_stages.py``."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +15,7 @@ from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.target import AVX2, AVX512
-from tests.unit.lower.specs import buffer, check, spec_of
+from tests.unit.lower.specs import buffer, check, fetched, spec_of
 from tests.unit.lower.test_steps import given
 
 
@@ -77,6 +78,24 @@ def test_windows_apart_are_not_copied_whole():
     node, _, _ = convolution(4, 8, (70, 70), 16, (2, 2), 0, 36)
     (note,) = lower(spec_of(node), AVX512).strategies
     assert "window" not in note
+
+
+@pytest.mark.parametrize(("steps", "first"), [
+    ("split(x2, 1)", []),
+    ("split(x2, 6)", [(0, c, y) for c in range(8) for y in range(5)]),
+    ("split(r0, 4)", [(0, c, y) for c in range(4) for y in range(12)]),
+    ("split(x2, 6), split(r0, 3)", [(0, c, y) for c in range(3) for y in range(5)]),
+    ("", [(0, c, y) for c in range(8) for y in range(12)])])
+def test_what_the_next_copy_reads_is_fetched(steps, first):
+    """While what the windows cover is worked on, each line of the next block's, panel's or image's; of memory that
+    does not fit the cache. What only the first copy reads is not."""
+    node, _, _ = convolution(2, 8, (12, 16), 8, (3, 3), 1, 1)
+    made = f"multiply(x1, 4, x3, 16), lanes(x3, 16), join(x2, x3), keep(b, window), {steps}"
+    target = replace(AVX512, l2=0, steps=(("*", (made,)),))
+    lines = {(e // 1536, e // 192 % 8, e // 16 % 12) for e in fetched(lower(spec_of(node), target).kernel)}
+    assert {(n, c, y) for n in range(2) for c in range(8) for y in range(12)}.difference(first) <= lines
+    assert not first or (0, 1, 3) not in lines, "only the first copy reads it"
+    assert not fetched(lower(spec_of(node), replace(target, l2=1 << 20)).kernel)
 
 
 @pytest.mark.parametrize("where", ["scratch", "window"])

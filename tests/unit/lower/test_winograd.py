@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, For, If, LetIndex, Load, Prefetch
+from minigrad.kernel.ir import Alloc, Load, Prefetch
 from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.lower.neighbours import Chosen, neighbours
 from minigrad.lower.winograd import on_both_axes, transform_filter, transform_image, transform_result
-from minigrad.symbolic import evaluate
 from minigrad.target import AVX512, NEON, SCALAR
-from tests.unit.lower.specs import buffer, run, spec_of
+from tests.unit.lower.specs import buffer, fetched, run, spec_of
 from tests.unit.lower.test_windows import convolution, wanted
 from tests.unit.render.harness import TARGETS as RUNNABLE
 
@@ -155,21 +154,7 @@ def test_all_places_of_the_next_panel_are_fetched():
     node, _, _ = convolution(2, 8, (12, 16), 8, (3, 3), 1, 1)
     target = replace(AVX512, l2=0, steps=(("*", ("winograd(x2, x3), split(x2, 4), parallel(x2, 100)",)),))
     lowered = lower(spec_of(node), target)
-    seen = []
-
-    def walk(block, at):
-        for s in block:
-            if isinstance(s, For):
-                for i in range(evaluate(s.start, at), evaluate(s.stop, at)):
-                    walk(s.body, {**at, str(s.var): i})
-            elif isinstance(s, LetIndex):
-                at = {**at, str(s.var): evaluate(s.value.index, at)}
-            elif isinstance(s, If):
-                walk(s.then if evaluate(s.condition.index, at) else s.otherwise, at)
-            elif isinstance(s, Prefetch):
-                seen.append(evaluate(s.index, at))
-
-    walk((lowered.kernel.loop,), {})
+    seen = fetched(lowered.kernel)
     lines = {(e // 1536, e // 192 % 8, e // 16 % 12) for e in seen}  # image, channel, row of 16 numbers
     first = {(0, k, y) for k in range(8) for y in range(3)}  # only the first panel needs them
     assert {(n, k, y) for n in range(2) for k in range(8) for y in range(12)} - first <= lines
