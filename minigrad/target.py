@@ -58,8 +58,8 @@ class Target:
     ``native``: what it does that others are told step by step: ops such as EXP, which otherwise arrive as polynomials,
     and ``"float16"`` if it converts that to float32 and back.
 
-    ``dots``: names of the dtypes of which it multiplies as many as a word of 32 bits has, two bfloat16 or four int8,
-    and adds all products in one instruction.
+    ``dots``: names of the dtypes of which it multiplies as many as a word of 32 bits has, two bfloat16 or int16, or
+    four int8, and adds all products in one instruction.
 
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of

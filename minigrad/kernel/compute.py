@@ -11,7 +11,7 @@ from math import inf, isfinite, isinf
 import numpy as np
 
 from minigrad.dtype import DType, float64
-from minigrad.kernel.ir import DOT2, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
+from minigrad.kernel.ir import DOT2, DOT2I, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Scalar
 from minigrad.ops import KERNEL_OPS, Op, cast
 
 
@@ -49,7 +49,9 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
     if op == DOT2:
         return _dot2(*operands)
     if op == DOT4:
-        return _dot4(*operands)
+        return _products(("u1", "i1"), *operands)
+    if op == DOT2I:
+        return _products(("<i2", "<i2"), *operands)
     if op in (QUOTIENT, REMAINDER):
         with np.errstate(all="ignore"):
             remainder = np.fmod(*operands)
@@ -79,12 +81,11 @@ def _dot2(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return _fma(half(a, False), half(b, False), _fma(half(a, True), half(b, True), c))
 
 
-def _dot4(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The products of four uint8 and four int8, added to ``c`` modulo 2³²."""
-    def bytes_of(word: np.ndarray, kind: str) -> np.ndarray:
-        return np.ascontiguousarray(word, "<u4").view(kind).reshape(*np.shape(word), 4).astype(np.int32)
-
-    return (bytes_of(a, "u1") * bytes_of(b, "i1")).sum(-1, dtype=np.int32) + c
+def _products(kinds: tuple[str, str], a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """The products of the integers that words of two kinds have, added to ``c`` modulo 2³²."""
+    parts = [np.ascontiguousarray(word, "<u4").view(kind).reshape(*np.shape(word), -1).astype(np.int32)
+             for word, kind in zip((a, b), kinds, strict=True)]
+    return (parts[0] * parts[1]).sum(-1, dtype=np.int32) + c
 
 
 def _fma_by_doubles(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -163,7 +163,7 @@ class Load(Expression):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply(Expression):
-    """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2`` or ``DOT4``, on operands; CAST and BITCAST convert to ``dtype``.
+    """A scalar op of ``ops.KERNEL_OPS``, or one of ``DOTS``, on operands; CAST and BITCAST convert to ``dtype``.
     SUM etc. have no place here. Numbers of half types are only converted, or chosen by WHERE: arithmetic is float32's.
     After ``legalise`` it may be ``QUOTIENT``, ``REMAINDER`` or a ``Function``, too."""
 
@@ -178,6 +178,11 @@ to it, each with one rounding."""
 
 DOT4 = "DOT4"
 """Of a word of four uint8, one of four int8, and an int32: the four products are added to it, modulo 2³²."""
+
+DOT2I = "DOT2I"
+"""Of two words of two int16 each, and an int32: both products are added to it, modulo 2³²."""
+
+DOTS = (DOT2, DOT4, DOT2I)
 
 QUOTIENT, REMAINDER = "QUOTIENT", "REMAINDER"
 """What C's / and % give of integers, rounded towards 0, where the divisor is not 0, nor -1 of the lowest integer; of

@@ -14,7 +14,7 @@ from minigrad.kernel.copies import unfinished_copy
 from minigrad.kernel.ir import (
     COPIED,
     DOT2,
-    DOT4,
+    DOTS,
     MATRIX_DEPTH,
     MATRIX_LANES,
     MATRIX_SIDE,
@@ -451,7 +451,7 @@ class _Checker:
 def _problem(v: Apply) -> str:
     """What is wrong with the operands of an op, or nothing."""
     row = KERNEL_OPS.get(v.op)
-    if v.op in (DOT2, DOT4):
+    if v.op in DOTS:
         total = float32 if v.op == DOT2 else int32
         fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, total, total]
         return "" if fits else f"{v.op} is of two uint32 and a {total.name}, which it adds to"

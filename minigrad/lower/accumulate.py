@@ -13,6 +13,7 @@ from minigrad.lower.body import Body
 from minigrad.lower.nest import loop, update, vectorised
 from minigrad.lower.reductions import Domain
 from minigrad.lower.values import Reduction
+from minigrad.lower.words import is_products
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -30,10 +31,12 @@ def identity(reduction: Reduction) -> Const:
 
 
 def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
-    """``partial`` joined with one more value; a product goes into a sum with one rounding."""
+    """``partial`` joined with one more value; a product goes into a sum with one rounding, those of words at once."""
     op = REDUCE_OPS[reduction.node.op].combine
     if op == Op.ADD and isinstance(value, Apply) and value.op == Op.MUL and value.dtype.is_float:
         return Apply(Op.FMA, (*value.srcs, partial), value.dtype)
+    if op == Op.ADD and isinstance(value, Apply) and is_products(value):
+        return Apply(value.op, (*value.srcs[:-1], partial), value.dtype)
     return Apply(op, (partial, value), value.dtype)
 
 

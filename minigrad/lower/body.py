@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from minigrad.dtype import bool_, int64, uint64
 from minigrad.kernel.ir import (
+    DOTS,
     Apply,
     Array,
     Const,
@@ -269,7 +270,7 @@ def traffic(roots: Iterable[Value]) -> Traffic:
     cost, widest = 0, 1
     for v in values(roots):
         if v.__class__ is Apply:
-            cost += SCALAR_OPS[v.op].cost
+            cost += 1 if v.op in DOTS else SCALAR_OPS[v.op].cost
             if any(s.__class__ is not Index and s.__class__ is not Const for s in v.srcs):
                 widest = max(widest, v.dtype.size)
         elif v.__class__ is Load:

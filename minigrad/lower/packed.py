@@ -17,7 +17,7 @@ from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import ZERO, unflatten, when
 from minigrad.lower.tiling import Operand, Tiling
-from minigrad.lower.words import Word, bits
+from minigrad.lower.words import Word
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, as_sym, both, minimum, num, substitute
 
@@ -218,7 +218,7 @@ class Packing:
             inside = both(at < last.size, at - start < length)
             guard = both(*guards, inside)
             copy = self.body.instance({**mapping, last.var: at}, guard=None if guard.lo == 1 else guard)
-            part = bits(copy.value(operand.value))
+            part = word.part(copy.value(operand.value))
             parts.append(part if inside.lo == 1 else
                          Apply(Op.WHERE, (Index(inside, bool_), part, Const(0, uint32)), uint32))
         return word.joined(parts, operand is tiling.a)

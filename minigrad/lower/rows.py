@@ -18,11 +18,13 @@ from minigrad.lower.copied import Factor, find_factor
 from minigrad.lower.nest import CHUNK, ZERO, Lowering, Nest, Part, loop, loops, parts, update, vectorised, when
 from minigrad.lower.reductions import Choice, Domain, work_of_result
 from minigrad.lower.steps import Space, Step, Steps, Strategy
+from minigrad.lower.words import in_words
 from minigrad.ops import REDUCE_OPS
 from minigrad.symbolic import Sym, minimum, num
 from minigrad.target import Target
 
-STEPS = Strategy("rows", ("lanes", "parallel", "unroll", "accumulate", "keep"), (("sums", "scratch"), ("b", "scratch")))
+STEPS = Strategy("rows", ("lanes", "parallel", "unroll", "accumulate", "keep", "word"),
+                 (("sums", "scratch"), ("b", "scratch")))
 
 COPY = 1.5
 """What an element of a copied factor costs, counted as what results cost: a copy of 5 × 1000 numbers that lie 5 apart
@@ -37,7 +39,7 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], space: Space
     choice, factor = Choice(body, kept, domains, space, target), find_factor(body, kept, domains)
     per_result = work_of_result(body, domains)
     total = per_result * prod(a.size for a in kept)
-    steps = _choose(choice, factor, total, divide) if given is None else space.check(given, STEPS)
+    steps = _in_words(choice, _choose(choice, factor, total, divide)) if given is None else space.check(given, STEPS)
     rows = _Rows(choice, steps, factor)
     chunk = max(CHUNK, 8 * ROWS * per_result * prod(x.size for x in factor.product.b.own)) if (
         factor and rows.copied) else CHUNK
@@ -57,6 +59,16 @@ def _choose(choice: Choice, factor: Factor | None, total: int, divide: bool) -> 
             or not factor.is_worth_copying(found, choice.space, choice.target)):
         return steps
     return found + [Step("keep", ("b", "scratch"))]
+
+
+def _in_words(choice: Choice, steps: Steps) -> Steps:
+    """The steps with words, where the lanes of whole vectors run along a sum of products that has some."""
+    for domain in choice.domains:
+        axis = choice.space.lanes(steps, domain.axes)
+        if axis is not None and not steps.keeps("b") and in_words(choice.body, domain, axis, choice.target) and (
+                steps.count("lanes", choice.space.name(axis)) >= choice.lanes):
+            return steps + [Step("word", (choice.space.name(axis),))]
+    return steps
 
 
 def runs_along_sum(body: Body, kept: list[Axis], domains: list[Domain], space: Space, target: Target) -> bool:
@@ -89,6 +101,9 @@ class _Rows(Nest):
         self.copied: list[Statement] = []
         if steps.keeps("b"):
             self._keep_factor(factor, choice.target)
+        self.words: dict[Axis, Axis] = {}
+        for step in steps.named("word"):
+            self._join_words(step, choice.target)
         self.parts: list[Part] = []
         self.loops = [(self.space.name(a), a) for a in self.kept if a is not self.lane_axis and a not in self.tiles]
         self.results = 1
@@ -116,6 +131,16 @@ class _Rows(Nest):
                                 "their own, and no lanes along a kept axis")
         copy = factor.copy(list(self.tiles), self.names)
         self.body, self.domains, self.copied = copy.body, [copy.domain], copy.statements(target)
+
+    def _join_words(self, step: Step, target: Target) -> None:
+        """Sum along words of neighbours, where they have the lanes."""
+        axis = self.space.axes[str(step.args[0])]
+        made = None if self.reduced != [axis] or self.copied else in_words(self.body, self.domains[0], axis, target)
+        if made is None:
+            raise ScheduleError(f"{self.steps}: word() wants the lanes along the sum of products of two factors that "
+                                f"lie along it, of {' or '.join(target.dots) or 'no type here'}")
+        self.body, domain, self.words[axis] = made
+        self.domains = [domain]
 
     # --- the loops over the results
 
@@ -193,6 +218,7 @@ class _Rows(Nest):
             return group.allocs(accumulators) + inside + group.fold(accumulators, found)
         name = self.space.name(lane_axis)
         lanes, unroll = self.steps.count("lanes", name), self.steps.count("accumulate", name)
+        lane_axis = self.words.get(lane_axis, lane_axis)
         full = lane_axis.size // lanes
         accumulators = group.accumulators(unroll, lanes)
 

@@ -368,7 +368,7 @@ class KernelWriter:
         return apply(self.w, v.op, v.dtype, [done[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
 
     def word(self, v: WordLoad) -> Operand:
-        made = self.memory.word(v.first)
+        made = self.memory.word(v.first, v.many)
         return self.w.intrinsic("fshl", made, made, literal("i32", v.turned)) if v.turned else made
 
     def load(self, v: Load) -> Operand:

@@ -139,33 +139,40 @@ class MemoryWriter:
         chosen = self.w.shuffle(self.w.joined(loaded), [n * step for n in range(lanes)])
         return from_memory(self.w, chosen, array.dtype)
 
-    def has_word(self, v: Load) -> bool:
-        """Whether ``word`` can load what begins with ``v``: a guard is the same for all lanes."""
+    def has_word(self, v: Load, count: int) -> bool:
+        """Whether ``word`` can load what begins with ``v``: a guard is the same for all lanes; what is widened is all
+        that lies between the first lane and the last, or one word for all."""
         guard, e, array = self.guard(v), self.index.fix(v.index), v.array
-        if guard is None:
-            return True
-        apart = split(e, self.index.lane) if self.index.by_lane(e) else (4 // array.dtype.size,)
-        return not self.index.by_lane(guard) and array.size * array.dtype.size >= 4 * self.index.lanes and (
-            apart is not None and apart[0] == 4 // array.dtype.size)
+        apart = split(e, self.index.lane) if self.index.by_lane(e) else (count,)
+        if apart is None or apart[0] != count:
+            return guard is None and count * array.dtype.size == 4
+        return guard is None or (not self.index.by_lane(guard) and array.size >= count * self.index.lanes)
 
-    def word(self, v: Load) -> Operand:
-        """32 bits from an element on, whatever its type."""
+    def word(self, v: Load, count: int) -> Operand:
+        """32 bits: ``count`` elements from one on, each widened to its part of them."""
         array, e, guard, lanes = v.array, self.index.fix(v.index), self.guard(v), 1
         pointers: list[Operand] = []
         if not self.index.by_lane(e):
             pointers = [self.address(array, e)]
         else:
             parts = split(e, self.index.lane)
-            whole = parts is not None and parts[0] == 4 // array.dtype.size
+            whole = parts is not None and parts[0] == count
             lanes = self.index.lanes if whole else 1
             pointers = [self.address(array, parts[1])] if whole and parts else self.lane_addresses(array, e)
         condition = None if guard is None else self.index.condition(guard)
         if condition is not None:
             pointers = [self.w.select(condition, p, self.pointers[id(array)]) for p in pointers]
-        full = "i32" if lanes == 1 else f"<{lanes} x i32>"
-        loaded = [self.w.load(f"load {full}, {p.typed}, align {array.dtype.size}", "i32", lanes) for p in pointers]
+        loaded = [self._word_at(array, p, count, lanes) for p in pointers]
         made = loaded[0] if len(loaded) == 1 else self.w.gathered(loaded)
         return made if condition is None else self.w.select(condition, made, literal("i32", 0))
+
+    def _word_at(self, array: Array, pointer: Operand, count: int, lanes: int) -> Operand:
+        full = "i32" if lanes == 1 else f"<{lanes} x i32>"
+        if count * array.dtype.size == 4:
+            return self.w.load(f"load {full}, {pointer.typed}, align {array.dtype.size}", "i32", lanes)
+        narrow = self.raw(array, pointer, lanes * count)
+        wide = self.w.convert("sext" if array.dtype.kind == "i" else "zext", narrow, f"i{32 // count}")
+        return self.w.pure(f"bitcast {wide.typed} to {full}", "i32", lanes, self.w.place(wide))
 
     def first(self, e: Sym, step: int) -> Sym:
         """The lowest of the places that lanes ``step`` apart touch."""

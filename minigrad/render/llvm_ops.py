@@ -12,9 +12,9 @@ import numpy as np
 
 from minigrad.dtype import DType, bool_, float16, float32, float64, int32, uint32
 from minigrad.errors import CompileError
-from minigrad.kernel.ir import DOT2, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Local, Value
+from minigrad.kernel.ir import DOT2, DOT2I, DOT4, QUOTIENT, REMAINDER, Apply, Const, Function, Local, Value
 from minigrad.kernel.walk import values
-from minigrad.lower.passes.definitions import by_constant, divided, four_products, two_products
+from minigrad.lower.passes.definitions import by_constant, divided, four_products, two_products, two_whole_products
 from minigrad.lower.passes.legalise import WRAPPING
 from minigrad.ops import Op
 from minigrad.render.llvm_text import Operand, Writer, literal, register_type
@@ -113,9 +113,10 @@ def _written(op: str, write: Callable[..., Value], dtype: DType) -> Function:
     return Function(op, words, tuple(values([write(op, *words)])))
 
 
-_DOTS = {"bfloat16": DOT2, "int8": DOT4}
+_DOTS = {"bfloat16": DOT2, "int8": DOT4, "int16": DOT2I}
 _DOT = {DOT2: _Dot("llvm.x86.avx512bf16.dpbf16ps", "float", (2, "bfloat"), _written(DOT2, two_products, float32)),
-        DOT4: _Dot("llvm.x86.avx512.vpdpbusd", "i32", (4, "i8"), _written(DOT4, four_products, int32))}
+        DOT4: _Dot("llvm.x86.avx512.vpdpbusd", "i32", (4, "i8"), _written(DOT4, four_products, int32)),
+        DOT2I: _Dot("llvm.x86.avx512.vpdpwssd", "i32", (2, "i16"), _written(DOT2I, two_whole_products, int32))}
 
 
 def _dot(w: Writer, op: str, a: Operand, b: Operand, total: Operand) -> Operand:

@@ -313,7 +313,7 @@ def _new_function() -> Any:
 USUAL_L3 = 32 << 20
 """Bytes of the cache that cores share, where the system does not say."""
 
-DOTS = {"bfloat16": "avx512bf16", "int8": "avx512vnni"}
+DOTS = {"bfloat16": "avx512bf16", "int8": "avx512vnni", "int16": "avx512vnni"}
 """The dtypes of which AVX-512 has instructions that add several products, and what they are called."""
 
 
@@ -328,7 +328,7 @@ def host_target() -> Target:
             features.get(feature) and features.get("avx512vl"))]))
     elif features.get("avx2"):
         known = replace(target.AVX2, has_fma=bool(features.get("fma")),
-                        dots=("int8",) if features.get("avxvnni") else ())
+                        dots=("int8", "int16") if features.get("avxvnni") else ())
     elif features.get("avx"):
         known = replace(target.AVX2, name="avx", native=(), has_fma=bool(features.get("fma")))
     elif features.get("sse2"):

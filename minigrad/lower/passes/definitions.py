@@ -172,3 +172,12 @@ def four_products(op: str, a: Value, b: Value, total: Value) -> Value:
     for bit in (0, 8, 16, 24):
         found = found + ((a >> bit) & 255) * cast(bitcast(b << (24 - bit), int32) >> 24, uint32)
     return cast(found, int32)
+
+
+def two_whole_products(op: str, a: Value, b: Value, total: Value) -> Value:
+    """DOT2I: the products of the int16 in two words, the lower ones first."""
+    found = cast(total, uint32)
+    for bit in (16, 0):
+        x, y = (cast(bitcast(word << bit, int32) >> 16, uint32) for word in (a, b))
+        found = found + x * y
+    return cast(found, int32)

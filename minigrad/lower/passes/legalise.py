@@ -10,15 +10,15 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, uint16
-from minigrad.kernel.ir import DOT2, DOT4, Apply, Const, Fold, Function, Kernel, Local, Statement, Value
+from minigrad.kernel.ir import DOT2, DOT2I, DOT4, Apply, Const, Fold, Function, Kernel, Local, Statement, Value
 from minigrad.kernel.walk import rebuild, rebuild_values, values
 from minigrad.lower.passes import definitions as defined
 from minigrad.lower.passes.expressions import cast
 from minigrad.ops import Op
 
 WRAPPING = "wrapping"
-"""This is native where arithmetic on integers wraps. ``DOT2`` and ``DOT4`` may be, and ``"float16"``: its conversions
-to float32 and back."""
+"""This is native where arithmetic on integers wraps. ``DOTS`` may be, and ``"float16"``: its conversions to float32
+and back."""
 
 
 class Row(NamedTuple):
@@ -41,6 +41,7 @@ EDGES: dict[tuple[str, str], Row] = {(op, kind): row for row in (
     Row((Op.SHL, Op.SHR), "iu", defined.shifted),
     Row((DOT2,), "u", defined.two_products),
     Row((DOT4,), "u", defined.four_products),
+    Row((DOT2I,), "u", defined.two_whole_products),
 ) for op in row.ops for kind in row.kinds}
 """What languages leave open, or lack."""
 

@@ -145,14 +145,15 @@ def test_two_products_at_once(size, steps, turned, rng):
 
 
 WORDS = [(int8, int8, int32), (uint8, int8, int32), (int8, uint8, int32), (uint8, uint8, int32), (int8, int8, int8),
-         (uint8, uint8, uint8), (uint8, int8, int16)]
+         (uint8, uint8, uint8), (uint8, int8, int16), (int16, int8, int32), (int16, int16, int16),
+         (uint8, int16, int32)]
 
 
 @pytest.mark.sample(8)
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("size", [(13, 37, 40), (20, 33, 9), (9, 16, 2100), (8, 4, 31)])
+@pytest.mark.parametrize("size", [(13, 37, 40), (20, 33, 9), (9, 16, 2100), (8, 20, 31)])
 @pytest.mark.parametrize(("left", "right", "total"), WORDS)
-def test_four_products_at_once(left, right, total, size, turned, rng):
+def test_products_of_integers_at_once(left, right, total, size, turned, rng):
     """The sums of integers modulo 2^bits, of numbers that would saturate 16 bits, too."""
     m, n, k = size
     x, y = (rng.choice([d.min, d.max, 0, 1, d.max - 1], s).astype(d.numpy)
@@ -165,7 +166,7 @@ def test_four_products_at_once(left, right, total, size, turned, rng):
     want = (x.astype("i8") @ y.astype("i8")).astype(total.numpy)
     spec = spec_of(node)
     for plain, feature in ((AVX512, "avx512vnni"), (AVX2, "avxvnni")):
-        words = replace(plain, dots=("int8",))
+        words = replace(plain, dots=("int8", "int16"))
         assert "word(r0)" in lower(spec, words).strategies[0] and "word" not in lower(spec, plain).strategies[0]
         assert np.array_equal(run(spec, values, target=words)[node], want)
         if plain in RUNNABLE and HOST.get(feature):
@@ -173,11 +174,12 @@ def test_four_products_at_once(left, right, total, size, turned, rng):
 
 
 def test_words_are_of_what_the_instruction_multiplies(rng):
-    """No words of bytes for a sum that would not wrap where 32 bits do, of wider numbers, or of few rows."""
-    words = replace(AVX512, dots=("int8",))
-    for left, total, rows in ((int8, int64, 16), (int16, int32, 16), (int8, int32, 3)):
+    """No words for a sum that would not wrap where 32 bits do, or of wider numbers; of few rows, along the sum."""
+    words = replace(AVX512, dots=("int8", "int16"))
+    for left, total, rows in ((int8, int64, 16), (int32, int32, 16), (int8, int32, 3)):
         a, b = buffer((rows, 64), left), buffer((32, 64), int8)
-        assert "word" not in lower(spec_of(matmul(a.cast(total), b.cast(total))), words).strategies[0]
+        (note,) = lower(spec_of(matmul(a.cast(total), b.cast(total))), words).strategies
+        assert ("word(r0)" in note) == note.startswith("rows") == (rows == 3)
 
 
 @pytest.mark.parametrize("steps", [

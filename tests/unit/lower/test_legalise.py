@@ -9,8 +9,7 @@ import pytest
 from minigrad.dtype import HALVES, DType, bool_, float16, float32, float64, int8, int32, uint32
 from minigrad.kernel.compute import apply, constant
 from minigrad.kernel.ir import (
-    DOT2,
-    DOT4,
+    DOTS,
     QUOTIENT,
     REMAINDER,
     Alloc,
@@ -33,7 +32,7 @@ from tests.unit.render.harness import assert_same
 from tests.unit.render.samples import F, f, kernel, op, out
 from tests.unit.render.test_scalar_ops import all_cases, op_kernel
 
-NATIVE = ((), (WRAPPING, "float16", DOT2, DOT4))
+NATIVE = ((), (WRAPPING, "float16", *DOTS))
 FLOATS = frozenset((Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FMA, Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND,
                     Op.SQRT, Op.LT, Op.EQ, REMAINDER))
 BITS = frozenset((Op.AND, Op.OR, Op.XOR, Op.NOT, Op.EQ))

@@ -3,14 +3,18 @@ empty reductions the identity, and long float sums stay accurate. Next: ``test_s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from minigrad.dtype import bfloat16, float16, float32, float64, int32, int64, uint8
+from minigrad.dtype import bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
+from minigrad.errors import ScheduleError
 from minigrad.lower import lower
 from minigrad.ops import Op
-from minigrad.target import AVX512
-from tests.unit.lower.specs import buffer, check, matmul, spec_of
+from minigrad.target import AVX2, AVX512
+from tests.unit.lower.specs import RUNNABLE, buffer, check, matmul, run, spec_of
+from tests.unit.render.harness import HOST
 
 NUMPY = {Op.SUM: np.sum, Op.PROD: np.prod, Op.MAX: np.max, Op.MIN: np.min}
 
@@ -184,3 +188,39 @@ def test_the_strategy_says_what_it_does():
     assert note.startswith("rows over x0 = 4096, r0 = 4096: lanes(r0, 16), accumulate(r0, 4), parallel(x0, ")
     (note,) = lower(spec_of(a.reduce(Op.SUM, (0,))), AVX512).strategies
     assert "lanes(x0, 16), unroll(x0, " in note and "keep(sums, scratch)" in note
+
+
+@pytest.mark.parametrize(("left", "right"), [(int8, int8), (uint8, int8), (int16, int16), (uint8, int16)])
+@pytest.mark.parametrize(("rows", "size"), [(21, 64), (3, 330), (40, 34)])
+def test_a_matrix_times_a_vector_adds_two_products_at_once(left, right, rows, size, rng):
+    x, y = (rng.choice([d.min, d.max, 0, 1, d.max - 1], s).astype(d.numpy)
+            for d, s in ((left, (rows, size)), (right, (size,))))
+    a, b = buffer((rows, size), left), buffer((size,), right)
+    node = a.cast(int32).binary(Op.MUL, b.cast(int32).reshape((1, size)).expand((rows, size))).reduce(Op.SUM, (1,))
+    want = (x.astype("i8") @ y.astype("i8")).astype("i4").reshape(rows, 1)
+    spec = spec_of(node)
+    for plain, feature in ((AVX512, "avx512vnni"), (AVX2, "avxvnni")):
+        words = replace(plain, dots=("int8", "int16"))
+        assert "word(r0)" in lower(spec, words).strategies[0] and "word" not in lower(spec, plain).strategies[0]
+        assert np.array_equal(run(spec, {a: x, b: y}, target=words)[node], want)
+        if plain in RUNNABLE and HOST.get(feature):
+            assert np.array_equal(run(spec, {a: x, b: y}, target=words, native=True)[node], want)
+
+
+def test_words_along_a_sum_that_has_none_are_refused(rng):
+    """Of an odd length, of factors that lie across the sum, of wider numbers, of lanes along results."""
+    def steps(spec, text):
+        return lower(spec, replace(AVX512, dots=("int8", "int16"), steps=(("*", (text,)),)))
+
+    def product(shape, dtype=int8, turned=False):
+        a = buffer(shape[::-1] if turned else shape, dtype)
+        a = a.permute((1, 0)) if turned else a
+        b = buffer(shape[1:], dtype).reshape((1, shape[1])).expand(shape)
+        return spec_of(a.cast(int32).binary(Op.MUL, b.cast(int32)).reduce(Op.SUM, (1,)))
+
+    assert "word(r0)" in steps(product((5, 64)), "lanes(r0, 16), word(r0)").strategies[0]
+    for spec, text in ((product((5, 63)), "lanes(r0, 16), word(r0)"), (product((5, 64)), "lanes(x0, 4), word(r0)"),
+                       (product((5, 64), turned=True), "lanes(r0, 16), word(r0)"),
+                       (product((5, 64), int32), "lanes(r0, 16), word(r0)")):
+        with pytest.raises(ScheduleError, match=r"word\(\) wants the lanes along the sum of products"):
+            steps(spec, text)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minigrad.dtype import DType, int8, uint8, uint16, uint32
+from minigrad.dtype import DType, int8, int16, uint8, uint16, uint32
 from minigrad.kernel.ir import Apply, Array, Const, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import Op
@@ -20,11 +20,13 @@ WORDS = 64
 
 
 def word(array: Array, places: list[Sym], shifts: list[int], guard: Sym | None = None) -> Value:
-    """Elements at places, shifted left, as one word."""
+    """Elements at places, shifted left, as one word; of two bytes those of int16."""
     made: Value | None = None
     for place, shift in zip(places, shifts, strict=True):
         part: Value = Load(array, place, guard)
-        if array.dtype.kind == "i":
+        if len(shifts) == 2 and array.dtype.size == 1:
+            part = Apply(Op.BITCAST, (Apply(Op.CAST, (part,), int16),), uint16)
+        elif array.dtype.kind == "i":
             part = Apply(Op.BITCAST, (part,), uint8)
         part = Apply(Op.CAST, (part,), uint32)
         part = Apply(Op.SHL, (part, Const(shift, uint32)), uint32) if shift else part
@@ -65,6 +67,17 @@ def test_words_of_neighbours(dtype, order, apart, loads, target, rng):
     at = np.arange(WORDS) * (apart or 4 // dtype.size)
     want = sum(memory[at + n].astype(np.uint32) << np.uint32(shift) for n, shift in zip(order, range(0, 32, bits)))
     assert np.array_equal(run(made, memory.view(dtype.numpy), target), want)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("dtype", [int8, uint8])
+def test_bytes_are_widened_to_their_part_of_a_word(dtype, target, rng):
+    array = Array("x", dtype, 2 * WORDS)
+    made = of_vectors(array, word(array, [(16 * I + L) * 2 + n for n in (0, 1)], [0, 16]))
+    text = render_llvm([made], target)
+    assert "load <32 x i8>" in text and ("sext" if dtype is int8 else "zext") + " <32 x i8>" in text
+    memory = rng.integers(dtype.min, dtype.max + 1, 2 * WORDS).astype(dtype.numpy)
+    assert np.array_equal(run(made, memory, target), memory.astype("<i2").view("<u4"))
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)

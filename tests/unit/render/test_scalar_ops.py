@@ -13,7 +13,7 @@ import pytest
 from minigrad.dtype import ALL, HALVES, DType, bfloat16, bool_, float32, int32, uint32
 from minigrad.errors import CompileError
 from minigrad.kernel.compute import apply
-from minigrad.kernel.ir import DOT2, DOT4, Apply, Array, If, Index, Kernel, Load, Store, Value
+from minigrad.kernel.ir import DOT2, DOT2I, DOT4, Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import KERNEL_OPS, Op, cast
 from minigrad.render import render_c, render_llvm
@@ -140,16 +140,18 @@ def test_two_products_have_the_bits_of_the_interpreter(rng, tmp_path):
     same_everywhere(dot, [*words, total], want, tmp_path)
 
 
-def test_four_products_have_the_bits_of_the_interpreter(rng, tmp_path):
+@pytest.mark.parametrize(("op", "left", "right"), [(DOT4, "u1", "i1"), (DOT2I, "<i2", "<i2")])
+def test_products_of_integers_have_the_bits_of_the_interpreter(op, left, right, rng, tmp_path):
     """Sums wrap; none saturates, be it that of two products in 16 bits or that of all in 32."""
-    size = 64 * LANES
-    a, b = rng.choice([0, 1, 2, 127, 128, 254, 255], (2, size, 4)).astype(np.uint8)
-    a[:LANES], b[:LANES] = 255, 128
+    size, count = 64 * LANES, 4 // np.dtype(left).itemsize
+    a, b = (rng.choice([0, 1, 2, 127, info.max, info.min, info.max - 1], (size, count)).astype(info.dtype)
+            for info in map(np.iinfo, (left, right)))
+    a[:LANES], b[:LANES] = np.iinfo(left).max if op == DOT4 else np.iinfo(left).min, np.iinfo(right).min
     total = rng.choice([0, 5, int32.min, int32.max, -7], size).astype(np.int32)
     words = [x.copy().view("<u4").reshape(size) for x in (a, b)]
-    dot = op_kernel("dot4", DOT4, [uint32, uint32, int32], int32, size)
-    want = apply(DOT4, [*words, total], int32)
-    exact = total + (a.astype(np.int64) * b.view(np.int8)).sum(-1)
+    dot = op_kernel(op.lower(), op, [uint32, uint32, int32], int32, size)
+    want = apply(op, [*words, total], int32)
+    exact = total + (a.astype(np.int64) * b).sum(-1)
     assert np.array_equal(want, exact.astype(np.int32)) and not np.array_equal(want, exact)
     same_everywhere(dot, [*words, total], want, tmp_path)
 
