@@ -454,7 +454,7 @@ def _problem(v: Apply) -> str:
     if v.op in DOTS:
         total = float32 if v.op == DOT2 else int32
         fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, total, total]
-        return "" if fits else f"{v.op} is of two uint32 and a {total.name}, which it adds to"
+        return "" if fits else f"{v.op} is of two uint32 and {total.name}, which it adds to"
     if row is None:
         return f"{v.op} is no scalar op"
     srcs = v.srcs

@@ -99,6 +99,8 @@ BROKEN = {
     "the bool constant 2 is not True or False": made(If(Const(2, bool_), (STORE,))),
     "the constant 300000000000 is no int32": made(Let("a", Const(300000000000, int32)), STORE),
     "SUM is no scalar op": made(apply("SUM", f(1.0))),
+    "DOT2 is of two uint32 and float32": made(apply("DOT2", f(1.0), f(1.0), f(1.0))),
+    "DOT4 is of two uint32 and int32": made(apply("DOT4", f(1.0), f(1.0), f(1.0))),
     "REAL is no scalar op": made(apply("REAL", f(1.0))),
     "IMAG is no scalar op": made(apply("IMAG", f(1.0))),
     "COMPLEX is no scalar op": made(apply("COMPLEX", f(1.0), f(1.0))),

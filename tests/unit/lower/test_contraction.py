@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import bfloat16, float16, float64, int8, int16, int32, int64, uint8
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Store
 from minigrad.kernel.walk import statements
 from minigrad.lower import lower
@@ -180,6 +181,16 @@ def test_words_are_of_what_the_instruction_multiplies(rng):
         a, b = buffer((rows, 64), left), buffer((32, 64), int8)
         (note,) = lower(spec_of(matmul(a.cast(total), b.cast(total))), words).strategies
         assert ("word(r0)" in note) == note.startswith("rows") == (rows == 3)
+
+
+def test_words_of_other_numbers_are_refused():
+    """Of a type without the instruction, and of a factor that is not copied."""
+    steps = "multiply(x0, 3, x1, 16), lanes(x1, 8), word(r0), keep(a, scratch)"
+    for dtype, text in ((int32, f"{steps}, keep(b, scratch)"), (int8, steps)):
+        target = replace(AVX512, dots=("int8",), steps=(("*", (text,)),))
+        node = matmul(buffer((13, 40), dtype).cast(int32), buffer((37, 40), dtype).cast(int32))
+        with pytest.raises(ScheduleError, match=r"word\(\) is of the last axis of the sum, where both factors are"):
+            lower(spec_of(node), target)
 
 
 @pytest.mark.parametrize("steps", [
