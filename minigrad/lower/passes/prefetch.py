@@ -96,7 +96,10 @@ class _Fetcher:
         return s
 
     def loop(self, s: For) -> For:
-        """The loop, and those in it; rows are those of the innermost loop that has some."""
+        """The loop, and those in it; rows are those of the innermost loop that has some. A loop whose strategy fetches
+        what it reads stays as it is."""
+        if any(isinstance(x, Prefetch) for x in statements((s,))):
+            return s
         body = self.block(s.body)
         if body is not s.body:
             return replace(s, body=body)

@@ -125,3 +125,13 @@ def test_what_is_read_beside_a_product_is_fetched_while_it_is_summed(rng):
     plain, with_fetches = (run(spec, data, target=t)[total] for t in (replace(TARGET, fetched=0), TARGET))
     np.testing.assert_array_equal(plain, with_fetches)
     assert not any(isinstance(s, Prefetch) for s in statements(lower(spec_of(product), TARGET).kernel))
+
+
+def test_a_loop_that_fetches_what_it_reads_is_left_as_it_is():
+    """Of a product with an update of rows of 4 KB each line is fetched once, not for the next tile, too."""
+    m, n, k = 30, 1024, 9
+    a, b, c, d = buffer((m, k)), buffer((k, n)), buffer((m, n)), buffer((m, n))
+    total = matmul(a, b.permute((1, 0))).binary(Op.MUL, c).binary(Op.ADD, d)
+    kernel = lower(spec_of(total), TARGET).kernel
+    lines = [e // 16 for p in range(int(kernel.loop.stop)) for e in fetched(kernel, p)]
+    assert sorted(lines) == sorted(3 * list(range(m * n // 16)))
