@@ -140,8 +140,9 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     n = max(b.own, key=lambda x: (is_contiguous(stores, x), is_contiguous(b.loads(body), x), x.size))
     m = max(a.own, key=lambda x: x.size)
     made = _begun(body, kept, product, m, n, target)
-    lanes, depth = made.lanes, prod(x.size for x in made.k)
-    if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 4 + 1) or lanes == 1:
+    lanes, depth, word = made.lanes, prod(x.size for x in made.k), word_of(made)
+    of_sums = target.lanes(word.dtype.size) if word else lanes  # those of words are wider than narrow results
+    if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, of_sums // 4 + 1) or lanes == 1:
         return None
     b.packed = not _is_plain(b, body) or not is_contiguous(b.loads(body), n) or (
         m.size >= 256 and _collides(b, body, made.k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
@@ -149,7 +150,6 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     if gathers_along(body, b.own):
         return None
     other = windowed(made, stores)
-    word = word_of(made)
     if other is None and word and m.size * word.count >= FEW and (
             made.k[-1].size % word.count == 0 or made.k[-1].size >= 8):
         made.word, made.lanes = word, target.lanes(word.dtype.size)
