@@ -38,6 +38,13 @@ def test_a_query_that_may_look_nowhere_gives_zero_and_no_gradient() -> None:
     assert not any(t.grad.isnan().any() for t in (q, k, v))
 
 
+def test_a_plan_with_both_passes_computes_the_weights_once(capsys: pytest.CaptureFixture[str]) -> None:
+    q, k, v = (minigrad.randn(2, 40, 8).realize().requires_grad_() for _ in range(3))
+    with minigrad.config(TIERS=0, DEBUG=3):
+        scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+    assert capsys.readouterr().out.count("EXP(") == 1
+
+
 def test_of_the_weights_only_two_numbers_a_row_are_kept() -> None:
     q, k, v = (minigrad.randn(1, 64, 8, requires_grad=True) for _ in range(3))
     result = scaled_dot_product_attention(q, k, v)

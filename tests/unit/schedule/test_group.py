@@ -73,6 +73,17 @@ def test_sums_of_parts_of_the_rows_stay_apart_from_what_joins_them() -> None:
     assert _only(plan(total)).outer == (64,), "these are rows"
 
 
+def test_stages_with_little_at_each_outer_point_have_rows_of_points() -> None:
+    """As windows of a pooling, and the places of their maxima: else no vector is filled. Threads of a GPU need none."""
+    x = buffer((8, 16, 14, 2, 14, 2), float32)
+    top = x.reduce(Op.MAX, (3, 5))
+    found = x.binary(Op.EQ, top.expand(x.shape)).cast(float32).reduce(Op.SUM, (3, 5))
+    assert _only(plan(top, found)).outer == (8, 16)
+    assert _only(plan(top, found, target=GPU)).outer == (8, 16, 14, 14)
+    rows = buffer((8, 16, 14, 6), float32)
+    assert _only(plan(softmax(rows, (3,)))).outer == (8, 16, 14), "lanes along six elements of a sum are worth it"
+
+
 def test_a_consumer_of_part_of_the_rows_does_not_take_the_producer_in() -> None:
     x = buffer((50, 400), float32)
     total = x.reduce(Op.MAX, (1,)).unary(Op.EXP)
