@@ -224,3 +224,14 @@ def test_words_along_a_sum_that_has_none_are_refused(rng):
                        (product((5, 64), int32), "lanes(r0, 16), word(r0)")):
         with pytest.raises(ScheduleError, match=r"word\(\) wants the lanes along the sum of products"):
             steps(spec, text)
+
+
+@pytest.mark.parametrize(("columns", "lanes"), [(14, "lanes(x1, 8)"), (10, "lanes(x1, 8)"), (7, "lanes(x0, 16)")])
+def test_windows_of_a_row_fill_vectors_where_rows_lie_apart(columns, lanes, rng):
+    """Each row is lines of the cache away from the next: gathering across rows is for short ones."""
+    x = buffer((64, 2, columns, 2))
+    values = rng.standard_normal(x.shape).astype("f")
+    top = x.reduce(Op.MAX, (1, 3))
+    check([top], {x: values}, [values.max((1, 3), keepdims=True)], native=True)
+    (note,) = lower(spec_of(top), AVX512).strategies
+    assert lanes in note
