@@ -24,8 +24,8 @@ from minigrad.tensor.aliases import alias, plain_view
 from minigrad.tensor.base import AnyTensor, LeafHooks, apart_of, awaken, count_apart
 from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import become, both
+from minigrad.tensor.leaving import leave_trace
 from minigrad.tensor.promotion import c_name, type_name
-from minigrad.tensor.replay import leave_trace
 from minigrad.tensor.storage import Storage
 
 if TYPE_CHECKING:

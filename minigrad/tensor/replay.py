@@ -7,13 +7,13 @@ Tensor that came from outside. While the calls are known, results are *shells*: 
 needed (``backward()``, ``step()``, ``item()``) the entry holds ``Point``s, which say what ran there before: it runs
 again on the memory of today's leaves, in one native call. At the first difference (``Trace.diverge``) the trace so far
 is recorded in the ordinary way, and so are the calls that follow. So the tree is only a short cut.
-Next: ``entry.py``."""
+Next: ``leaving.py``."""
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from operator import attrgetter
@@ -26,7 +26,6 @@ from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.engine import records
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import recorders, remember
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.entry import NOTHING, Entry, operands_of
 from minigrad.tensor.looks import Spec, look_at, specs_of
@@ -416,20 +415,6 @@ class Trace:
         return {slot for slot, _ in self.tracked}.union(self.entry.through)
 
 
-def leave_trace(t: Tensor, why: str) -> None:
-    """Before autograd's side of a Tensor is changed: record the calls so far, which have seen it as it is."""
-    trace = thread.trace
-    if trace.state != OFF and (t._tag == trace.tag or any([trace.holders[slot] is t for slot in trace.entry.through])):
-        trace.stop(why)
-
-
-def stop_trace(why: str) -> None:
-    """Record what follows in the ordinary way: no run of it can be replayed."""
-    trace = thread.trace
-    if trace.state != OFF:
-        trace.stop(why)
-
-
 threads: list[bool] = []
 several: list[bool] = [True] if config.FREE_THREADED else []
 """Whether a second thread has used Tensors: from then on, recording takes a lock. A list, which is empty or not. Where
@@ -490,22 +475,4 @@ class _Thread(threading.local):
 thread = _Thread()
 
 
-def note_calls() -> None:
-    """Note in which calls the results of this thread's trace were made."""
-    trace = thread.trace
-    for entry in trace.path:
-        if entry.line is not None and entry.body is not None:
-            for value in trace.values[entry.first:entry.first + len(entry.specs)]:
-                if value is not None:
-                    remember(value, (entry.line, entry.body))
-
-
-def settings_changed(names: Collection[str]) -> None:
-    """Settings were changed here."""
-    if "WINOGRAD" in names:
-        thread.turn()
-
-
-recorders.append(note_calls)
-config.listeners.append(settings_changed)
 Front.watch = staticmethod(lambda: thread.watch())

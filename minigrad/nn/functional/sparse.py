@@ -11,8 +11,8 @@ from minigrad.nn.composites import sparse as formulas
 from minigrad.nn.functional.arguments import at_hand, check_indices
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.function import watched
+from minigrad.tensor.leaving import stop_trace
 from minigrad.tensor.operands import require_real, require_tensor
-from minigrad.tensor.replay import stop_trace
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
