@@ -57,6 +57,12 @@ class Node(Watching):
     once: ClassVar[bool] = False
     """Whether it can be differentiated once only, as in PyTorch, even if minigrad's own backward reads nothing."""
 
+    into_part: ClassVar[bool] = False
+    """Whether it wrote its second input into a part of its first."""
+
+    over_all: ClassVar[bool] = False
+    """Whether it wrote its second input over all of its first, to which no gradient goes."""
+
     runs: ClassVar[bool] = False
     """Whether its backward is code that may compute values while the pass is under way."""
 
@@ -381,7 +387,7 @@ def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = 
 @cache
 def _kind(name: str, base: Any, keeps: Keeps | None, flows: Keeps | None, again: tuple[str, ...]) -> type[Node]:
     return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps, "flows": flows,
-                                "again": again,
+                                "again": again, "into_part": name == "CopySlices", "over_all": name == "CopyBackwards",
                                 "once": base.once or name == "CopySlices", "at_once": name == NOT_IMPLEMENTED})
 
 

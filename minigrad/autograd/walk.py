@@ -98,7 +98,7 @@ class Walk:
                 waiting = [e for other, _ in self._pending.values() for e in other.edges]
                 self._keep_complete([edge, *waiting, *rest])
                 node.vjp((), ())
-            edges += node.edges[:1] if node.name() == "CopySlices" else node.edges
+            edges += node.edges[:1] if node.into_part else node.edges
 
     def _keep_complete(self, edges: Sequence[Edge | None]) -> None:
         """The walk stops before it has gone these edges: of the leaves only those stay to which they do not lead."""
@@ -351,7 +351,7 @@ def _reached(edges: Sequence[Edge | None]) -> set[Any]:
         if end is not None and end not in found:
             found.add(end)
             if type(edge) is tuple:
-                edges += edge[0].edges[edge[0].name() == "CopyBackwards":]
+                edges += edge[0].edges[edge[0].over_all:]
     return found
 
 

@@ -313,7 +313,7 @@ def _new_function() -> Any:
 USUAL_L3 = 32 << 20
 """Bytes of the cache that cores share, where the system does not say."""
 
-DOTS = {"bfloat16": "avx512bf16", "int8": "avx512vnni", "int16": "avx512vnni"}
+DOT_FEATURES = {"bfloat16": "avx512bf16", "int8": "avx512vnni", "int16": "avx512vnni"}
 """The dtypes of which AVX-512 has instructions that add several products, and what they are called."""
 
 
@@ -324,7 +324,7 @@ def host_target() -> Target:
     if machine in ("arm64", "aarch64"):
         known = target.NEON
     elif features.get("avx512f"):
-        known = replace(target.AVX512, dots=tuple([name for name, feature in DOTS.items() if (
+        known = replace(target.AVX512, dots=tuple([name for name, feature in DOT_FEATURES.items() if (
             features.get(feature) and features.get("avx512vl"))]))
     elif features.get("avx2"):
         known = replace(target.AVX2, has_fma=bool(features.get("fma")),
